@@ -1,0 +1,41 @@
+"""Cameras, projection and warping: pure functions on tensors.
+
+Conventions of the whole toolbox:
+
+- Camera axes are OpenCV's: x right, y down, z forward. ``world_to_cam`` (4, 4) maps world to camera.
+- A pixel's centre has integer coordinates: the top-left pixel is centred at (0, 0). Resizing an image by s maps
+  x to (x + 0.5) s - 0.5, and so the principal point.
+- Depth is z-depth in the scene's unit; 0 means unknown.
+- Pixel positions are (x, y), image sizes (height, width).
+- Axis names: b batch, v views, c channels, d depth hypotheses, h w image, n points.
+"""
+
+from .cameras import (
+    camera_centre,
+    crop_intrinsics,
+    invert_rigid,
+    pixel_grid,
+    project,
+    relative_projection,
+    scale_intrinsics,
+    transform_points,
+    unproject,
+)
+from .resampling import resample_depth, upsample_depth
+from .warping import sample_at_pixels, warp_to_reference
+
+__all__ = [
+    "camera_centre",
+    "crop_intrinsics",
+    "invert_rigid",
+    "pixel_grid",
+    "project",
+    "relative_projection",
+    "resample_depth",
+    "sample_at_pixels",
+    "scale_intrinsics",
+    "transform_points",
+    "unproject",
+    "upsample_depth",
+    "warp_to_reference",
+]

@@ -1,0 +1,24 @@
+"""Bytes <-> arrays: file formats and atomic writes. Knows nothing of scenes or networks."""
+
+from .atomic import atomic_path, write_json, write_text
+from .cam_txt import CamFile, read_cam_txt, read_pair_txt, write_cam_txt, write_pair_txt
+from .images import image_size, read_depth_png, read_image, write_depth_png, write_image
+from .pfm import read_pfm, write_pfm
+
+__all__ = [
+    "CamFile",
+    "atomic_path",
+    "image_size",
+    "read_cam_txt",
+    "read_depth_png",
+    "read_image",
+    "read_pair_txt",
+    "read_pfm",
+    "write_cam_txt",
+    "write_depth_png",
+    "write_image",
+    "write_json",
+    "write_pair_txt",
+    "write_pfm",
+    "write_text",
+]

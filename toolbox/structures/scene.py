@@ -1,0 +1,114 @@
+"""Scenes and views: what every importer returns, and what every data set and pipeline starts from."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from toolbox.io import read_depth_png, read_image, read_pfm
+
+
+@dataclass(frozen=True)
+class View:
+    """One posed image.
+
+    Attributes:
+        id: unique in its scene; pair lists and file names use it.
+        image_path: RGB image, read when asked for.
+        size: (height, width) of the image in pixels.
+        intrinsics: (3, 3) float64, of the stored image; pixel centres are integers.
+        world_to_cam: (4, 4) float64, rigid; OpenCV axes; world is the scene's.
+        depth_path: depth map of this camera at this resolution (PFM, or 16-bit PNG), or None.
+        depth_scale: factor from stored depth values to the scene's unit.
+        depth_range: (near, far) in the scene's unit, or None where the source does not tell.
+        name: what the source calls it.
+    """
+
+    id: int
+    image_path: Path
+    size: tuple[int, int]
+    intrinsics: np.ndarray
+    world_to_cam: np.ndarray
+    depth_path: Path | None = None
+    depth_scale: float = 1.0
+    depth_range: tuple[float, float] | None = None
+    name: str = ""
+
+    def image(self) -> np.ndarray:
+        """RGB uint8 (H, W, 3)."""
+        return read_image(self.image_path)
+
+    def depth(self) -> np.ndarray | None:
+        """Depth in the scene's unit, float32 (H, W), 0 where unknown; None for a view without depth.
+
+        A 16-bit image says unknown by 0 or 65535.
+        """
+        if self.depth_path is None:
+            return None
+        if self.depth_path.suffix == ".pfm":
+            depth = read_pfm(self.depth_path) * np.float32(self.depth_scale)
+            return np.where(np.isfinite(depth) & (depth > 0), depth, np.float32(0))
+        raw = read_depth_png(self.depth_path)
+        return np.where(raw == 65535, np.float32(0), raw * np.float32(self.depth_scale))
+
+    @property
+    def centre(self) -> np.ndarray:
+        """(3,) position of the camera in the world."""
+        return -self.world_to_cam[:3, :3].T @ self.world_to_cam[:3, 3]
+
+
+@dataclass(frozen=True)
+class SparsePoints:
+    """Triangulated points of a structure-from-motion source.
+
+    Attributes:
+        xyz: (N, 3) float64, the scene's world.
+        view_ids: for each point, the ids of the views that observed it.
+    """
+
+    xyz: np.ndarray
+    view_ids: list[np.ndarray]
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A frame that the source lists and the scene does not hold, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass
+class Scene:
+    """A set of posed images in one world.
+
+    Attributes:
+        name: unique among the scenes of a data set.
+        views: in the source's order.
+        unit: 'm', 'mm' or 'unknown', of the world and of every depth.
+        source_to_scene: (4, 4) similarity that took the source's world into this one.
+        pairs: source views of each reference as the source lists them: id -> (id, score), best first; or None.
+        points: sparse points, or None.
+        mesh_path: ground-truth mesh in the scene's world, or None.
+        left_out: frames left out, and why.
+    """
+
+    name: str
+    views: list[View]
+    unit: str = "unknown"
+    source_to_scene: np.ndarray = field(default_factory=lambda: np.eye(4))
+    pairs: dict[int, list[tuple[int, float]]] | None = None
+    points: SparsePoints | None = None
+    mesh_path: Path | None = None
+    left_out: list[LeftOut] = field(default_factory=list)
+
+    def view(self, view_id: int) -> View:
+        """The view of that id.
+
+        Raises:
+            KeyError: there is none.
+        """
+        for view in self.views:
+            if view.id == view_id:
+                return view
+        raise KeyError(f"scene '{self.name}' has no view {view_id}")
