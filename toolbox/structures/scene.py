@@ -4,7 +4,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import torch
 
+from toolbox.errors import UserError
+from toolbox.geometry import resample_depth
 from toolbox.io import read_depth_png, read_image, read_pfm
 
 
@@ -18,10 +21,11 @@ class View:
         size: (height, width) of the image in pixels.
         intrinsics: (3, 3) float64, of the stored image; pixel centres are integers.
         world_to_cam: (4, 4) float64, rigid; OpenCV axes; world is the scene's.
-        depth_path: depth map of this camera at this resolution (PFM, or 16-bit PNG), or None.
+        depth_path: depth map of this camera (PFM, or 16-bit PNG), or None.
         depth_scale: factor from stored depth values to the scene's unit.
         depth_range: (near, far) in the scene's unit, or None where the source does not tell.
         name: what the source calls it.
+        depth_intrinsics: (3, 3) of the stored depth map where its grid is not the image's (another resolution); or None.
     """
 
     id: int
@@ -33,23 +37,59 @@ class View:
     depth_scale: float = 1.0
     depth_range: tuple[float, float] | None = None
     name: str = ""
+    depth_intrinsics: np.ndarray | None = None
 
     def image(self) -> np.ndarray:
         """RGB uint8 (H, W, 3)."""
         return read_image(self.image_path)
 
     def depth(self) -> np.ndarray | None:
-        """Depth in the scene's unit, float32 (H, W), 0 where unknown; None for a view without depth.
+        """Depth in the scene's unit on the image's grid, float32 (H, W), 0 where unknown; None for a view without depth.
+
+        A depth map stored at another resolution is sampled at the nearest pixel: nothing is interpolated.
+
+        Raises:
+            UserError: the depth map cannot be read, or has another size than the image and no intrinsics of its own.
+        """
+        stored = self.stored_depth()
+        if stored is None:
+            return None
+        depth, intrinsics = stored
+        if self.depth_intrinsics is None:
+            return depth
+        sampled = resample_depth(
+            torch.from_numpy(depth)[None],
+            torch.from_numpy(intrinsics)[None].float(),
+            torch.from_numpy(self.intrinsics)[None].float(),
+            self.size,
+        )
+        return sampled[0].numpy()
+
+    def stored_depth(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Depth as stored, in the scene's unit, 0 where unknown, and the (3, 3) intrinsics of its grid.
 
         A 16-bit image says unknown by 0 or 65535.
+
+        Raises:
+            UserError: the depth map cannot be read, or has another size than the image and no intrinsics of its own.
         """
         if self.depth_path is None:
             return None
         if self.depth_path.suffix == ".pfm":
             depth = read_pfm(self.depth_path) * np.float32(self.depth_scale)
-            return np.where(np.isfinite(depth) & (depth > 0), depth, np.float32(0))
-        raw = read_depth_png(self.depth_path)
-        return np.where(raw == 65535, np.float32(0), raw * np.float32(self.depth_scale))
+            depth = np.where(np.isfinite(depth) & (depth > 0), depth, np.float32(0))
+        else:
+            raw = read_depth_png(self.depth_path)
+            depth = np.where(raw == 65535, np.float32(0), raw * np.float32(self.depth_scale))
+        if self.depth_intrinsics is not None:
+            return depth, self.depth_intrinsics
+        if depth.shape != self.size:
+            raise UserError(
+                self.depth_path,
+                f"is {depth.shape[1]} x {depth.shape[0]} where its image is {self.size[1]} x {self.size[0]}",
+                "Give the depth map's own intrinsics, or store it at the image's resolution",
+            )
+        return depth, self.intrinsics
 
     @property
     def centre(self) -> np.ndarray:
