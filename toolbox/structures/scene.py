@@ -25,7 +25,7 @@ class View:
         depth_scale: factor from stored depth values to the scene's unit.
         depth_range: (near, far) in the scene's unit, or None where the source does not tell.
         name: what the source calls it.
-        depth_intrinsics: (3, 3) of the stored depth map where its grid is not the image's (another resolution); or None.
+        depth_intrinsics: (3, 3) of the stored depth map where its grid is not the image's; or None.
     """
 
     id: int
@@ -44,7 +44,7 @@ class View:
         return read_image(self.image_path)
 
     def depth(self) -> np.ndarray | None:
-        """Depth in the scene's unit on the image's grid, float32 (H, W), 0 where unknown; None for a view without depth.
+        """Depth on the image's grid in the scene's unit, float32 (H, W), 0 where unknown; None where there is none.
 
         A depth map stored at another resolution is sampled at the nearest pixel: nothing is interpolated.
 
