@@ -62,6 +62,22 @@ DATA_SAMPLERS = _registry("data sampler", "datasets.samplers", mmengine_registry
 METRICS = _registry("metric", "evaluation", mmengine_registry.METRICS)
 HOOKS = _registry("hook", "engine", mmengine_registry.HOOKS)
 VISUALIZERS = _registry("visualizer", "visualization", mmengine_registry.VISUALIZERS)
+OPTIM_WRAPPERS = _registry("optimizer wrapper", "engine", mmengine_registry.OPTIM_WRAPPERS)
+
+# Built by the runner, too; the toolbox has none of its own yet, but a look-up in its scope has to find a registry.
+RUNNERS = _registry("runner", "engine", mmengine_registry.RUNNERS)
+LOOPS = _registry("loop", "engine", mmengine_registry.LOOPS)
+OPTIMIZERS = _registry("optimizer", "engine", mmengine_registry.OPTIMIZERS)
+OPTIM_WRAPPER_CONSTRUCTORS = _registry(
+    "optimizer wrapper constructor", "engine", mmengine_registry.OPTIM_WRAPPER_CONSTRUCTORS
+)
+PARAM_SCHEDULERS = _registry("parameter scheduler", "engine", mmengine_registry.PARAM_SCHEDULERS)
+MODEL_WRAPPERS = _registry("model wrapper", "engine", mmengine_registry.MODEL_WRAPPERS)
+WEIGHT_INITIALIZERS = _registry("weight initializer", "engine", mmengine_registry.WEIGHT_INITIALIZERS)
+EVALUATOR = _registry("evaluator", "engine", mmengine_registry.EVALUATOR)
+LOG_PROCESSORS = _registry("log processor", "engine", mmengine_registry.LOG_PROCESSORS)
+VISBACKENDS = _registry("visualizer backend", "engine", mmengine_registry.VISBACKENDS)
+FUNCTIONS = _registry("function", "engine", mmengine_registry.FUNCTIONS)
 
 # What the toolbox's own components are made of.
 BACKBONES = _registry("backbone", "models.backbones")
@@ -81,4 +97,16 @@ REGISTRIES = {
     "METRICS": METRICS,
     "HOOKS": HOOKS,
     "VISUALIZERS": VISUALIZERS,
+    "OPTIM_WRAPPERS": OPTIM_WRAPPERS,
+    "RUNNERS": RUNNERS,
+    "LOOPS": LOOPS,
+    "OPTIMIZERS": OPTIMIZERS,
+    "OPTIM_WRAPPER_CONSTRUCTORS": OPTIM_WRAPPER_CONSTRUCTORS,
+    "PARAM_SCHEDULERS": PARAM_SCHEDULERS,
+    "MODEL_WRAPPERS": MODEL_WRAPPERS,
+    "WEIGHT_INITIALIZERS": WEIGHT_INITIALIZERS,
+    "EVALUATOR": EVALUATOR,
+    "LOG_PROCESSORS": LOG_PROCESSORS,
+    "VISBACKENDS": VISBACKENDS,
+    "FUNCTIONS": FUNCTIONS,
 }
