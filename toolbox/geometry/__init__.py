@@ -21,7 +21,7 @@ from .cameras import (
     transform_points,
     unproject,
 )
-from .resampling import resample_depth, upsample_depth
+from .resampling import resample_dense, resample_depth, upsample_depth
 from .warping import sample_at_pixels, warp_to_reference
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "pixel_grid",
     "project",
     "relative_projection",
+    "resample_dense",
     "resample_depth",
     "sample_at_pixels",
     "scale_intrinsics",

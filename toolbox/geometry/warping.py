@@ -7,6 +7,10 @@ from torch import Tensor
 
 from .cameras import pixel_grid, relative_projection
 
+# In grid_sample's coordinates, where the image spans [-1, 1].
+_FAR_OUTSIDE = 1e4
+_BORDER_TOLERANCE = 1e-6
+
 
 def sample_at_pixels(
     image: Float[Tensor, "b c h w"],
@@ -53,21 +57,34 @@ def warp_to_reference(
         (points behind the camera) or follow ``padding``.
     """
     batch, planes, height, width = depth.shape
-    matrix, offset = relative_projection(ref_intrinsics, ref_world_to_cam, src_intrinsics, src_world_to_cam)
+    matrix, offset = relative_projection(
+        ref_intrinsics.double(), ref_world_to_cam, src_intrinsics.double(), src_world_to_cam
+    )
+    # Straight to grid_sample's coordinates, whose middle is 0: float32 is finest there.
+    to_grid = _pixel_to_grid(source.shape[-2:], like=matrix)
+    matrix, offset = (to_grid @ matrix).to(depth.dtype), (offset @ to_grid.T).to(depth.dtype)
     grid = pixel_grid(height, width, depth).reshape(-1, 2)
     pixels = torch.cat((grid, torch.ones_like(grid[:, :1])), dim=1).T
-    rays = matrix.to(depth.dtype) @ pixels
-    points = rays[:, :, None] * depth.reshape(batch, 1, planes, -1) + offset.to(depth.dtype)[:, :, None, None]
-    z = points[:, 2]
+    x, y, z = (
+        torch.addcmul(offset[:, k, None, None], (matrix[:, k : k + 1] @ pixels), depth.reshape(batch, planes, -1))
+        for k in range(3)
+    )
     in_front = z > 1e-6 * depth.reshape(batch, planes, -1).abs().clamp(min=1e-12)
-    # A point on the camera's plane would be sampled at infinity, whose gradient is not a number.
-    safe = z if keep_behind else torch.where(in_front, z, torch.ones_like(z))
-    xy = torch.stack((points[:, 0] / safe, points[:, 1] / safe), dim=-1)
     if not keep_behind:
-        outside = torch.full_like(xy, -1e4)
-        xy = torch.where(in_front[..., None], xy, outside)
-    warped = sample_at_pixels(source, xy, padding=padding, align_corners=align_corners)
-    x, y = xy[..., 0], xy[..., 1]
-    inside = (x >= 0) & (x <= source.shape[-1] - 1) & (y >= 0) & (y <= source.shape[-2] - 1)
-    valid = (inside & in_front).reshape(batch, planes, height, width)
-    return warped.reshape(batch, source.shape[1], planes, height, width), valid
+        # A point on the camera's plane would be sampled at infinity, whose gradient is not a number.
+        z = torch.where(in_front, z, torch.ones_like(z))
+        x = torch.where(in_front, x, torch.full_like(x, _FAR_OUTSIDE))
+    x, y = x / z, y / z
+    warped = F.grid_sample(
+        source, torch.stack((x, y), dim=-1), mode="bilinear", padding_mode=padding, align_corners=align_corners
+    )
+    valid = (x.abs() <= 1 + _BORDER_TOLERANCE) & (y.abs() <= 1 + _BORDER_TOLERANCE) & in_front
+    shape = (batch, planes, height, width)
+    return warped.reshape(batch, source.shape[1], *shape[1:]), valid.reshape(shape)
+
+
+def _pixel_to_grid(size: tuple[int, int], like: Tensor) -> Float[Tensor, "3 3"]:
+    """Pixel positions of an image of that size -> [-1, 1], the centres of the corner pixels at the ends."""
+    height, width = size
+    scale_x, scale_y = 2 / max(width - 1, 1), 2 / max(height - 1, 1)
+    return like.new_tensor([[scale_x, 0, -1], [0, scale_y, -1], [0, 0, 1]])

@@ -1,0 +1,1 @@
+"""Networks: backbones, cost volumes, losses, and the reconstructors assembled from them."""

@@ -1,0 +1,90 @@
+"""Reference features and warped source features -> one cost volume, view by view (never all warped volumes at once)."""
+
+from collections.abc import Iterable
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from toolbox.errors import UserError
+from toolbox.registry import COST_VOLUMES
+
+WarpedView = tuple[Float[Tensor, "b c d h w"], Bool[Tensor, "b d h w"]]
+
+
+@COST_VOLUMES.register_module()
+class Variance(nn.Module):
+    """Variance of the features over reference and sources (MVSNet, equation 2).
+
+    Args:
+        valid_only: leave out a source where its sample lies outside its image or behind its camera; else it counts as
+            zeros there, as in the MVSNet family.
+        published_aliasing: as the published CVP-MVSNet computes it: an in-place square aliases the running sum,
+            which so starts from the squared reference. Needed by its published weights; no variance (it can be negative).
+    """
+
+    def __init__(self, valid_only: bool = False, published_aliasing: bool = False):
+        super().__init__()
+        self.valid_only = valid_only
+        self.published_aliasing = published_aliasing
+
+    def out_channels(self, feature_channels: int) -> int:
+        """Channels of the cost volume."""
+        return feature_channels
+
+    def forward(self, reference: Float[Tensor, "b c h w"], warped: Iterable[WarpedView]) -> Float[Tensor, "b c d h w"]:
+        """One pass over the sources; raises ValueError if there is none."""
+        reference = reference[:, :, None]
+        square_sum = reference.square()
+        total = square_sum if self.published_aliasing else reference
+        count: Tensor | int = 1
+        for source, valid in warped:
+            if self.valid_only:
+                weight = valid[:, None].to(source.dtype)
+                source = source * weight
+                count = count + weight
+            else:
+                count = count + 1
+            total = total + source
+            square_sum = square_sum + source.square()
+        if isinstance(count, int) and count == 1:
+            raise ValueError("a cost volume needs at least one source view")
+        return square_sum / count - (total / count).square()
+
+
+@COST_VOLUMES.register_module()
+class GroupCorrelation(nn.Module):
+    """Group-wise correlation of reference and source features (GwcNet), averaged over the sources that see the point.
+
+    Args:
+        groups: number of channel groups, each giving one channel; divides the features' channels.
+    """
+
+    def __init__(self, groups: int = 8):
+        super().__init__()
+        self.groups = groups
+
+    def out_channels(self, feature_channels: int) -> int:
+        """Channels of the cost volume."""
+        if feature_channels % self.groups:
+            raise UserError(
+                f"groups={self.groups}",
+                f"does not divide the backbone's {feature_channels} channels",
+                "Choose a divisor of the channels",
+            )
+        return self.groups
+
+    def forward(self, reference: Float[Tensor, "b c h w"], warped: Iterable[WarpedView]) -> Float[Tensor, "b g d h w"]:
+        """One pass over the sources; raises ValueError if there is none."""
+        batch, channels, height, width = reference.shape
+        grouped = reference.reshape(batch, self.groups, channels // self.groups, 1, height, width)
+        total, count = None, None
+        for source, valid in warped:
+            planes = source.shape[2]
+            correlation = (grouped * source.reshape(batch, self.groups, -1, planes, height, width)).mean(dim=2)
+            weight = valid[:, None].to(source.dtype)
+            total = correlation * weight if total is None else total + correlation * weight
+            count = weight if count is None else count + weight
+        if total is None:
+            raise ValueError("a cost volume needs at least one source view")
+        return total / torch.clamp(count, min=1)

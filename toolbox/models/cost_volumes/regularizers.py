@@ -1,0 +1,90 @@
+"""Cost volume (B, C, D, H, W) -> matching score of every hypothesis (B, D, H, W): 3D encoder-decoders.
+
+A regularizer tells its ``size_divisor``: D, H and W must be divisible by it.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from toolbox.models.layers import ConvBlock
+from toolbox.registry import COST_VOLUMES
+
+
+def _block(before: int, after: int, norm: str | None, stride: int = 1, up: bool = False) -> ConvBlock:
+    return ConvBlock(before, after, dims=3, stride=stride, norm=norm, transposed=up)
+
+
+@COST_VOLUMES.register_module()
+class HourglassRegularizer(nn.Module):
+    """CVP-MVSNet's regularizer: one stride-2 stage with skip connections, shared by all pyramid levels.
+
+    Args:
+        in_channels: of the cost volume.
+        channels: of the three stages; the paper's 16, 32, 64 by default.
+        norm: 'batch' (the paper's), 'group' or None.
+    """
+
+    size_divisor = 2
+
+    def __init__(self, in_channels: int, channels: tuple[int, int, int] = (16, 32, 64), norm: str | None = "batch"):
+        super().__init__()
+        c0, c1, c2 = channels
+        self.conv0 = _block(in_channels, c0, norm)
+        self.conv0a = _block(c0, c0, norm)
+        self.conv1 = _block(c0, c1, norm, stride=2)
+        self.conv2 = _block(c1, c1, norm)
+        self.conv2a = _block(c1, c1, norm)
+        self.conv3 = _block(c1, c2, norm)
+        self.conv4 = _block(c2, c2, norm)
+        self.conv4a = _block(c2, c2, norm)
+        self.conv5 = _block(c2, c1, norm, up=True)
+        self.conv6 = _block(c1, c0, norm, stride=2, up=True)
+        self.prob0 = nn.Conv3d(c0, 1, 3, padding=1)
+
+    def forward(self, volume: Float[Tensor, "b c d h w"]) -> Float[Tensor, "b d h w"]:
+        """Scores; the softmax over d is the caller's."""
+        x0 = self.conv0a(self.conv0(volume.contiguous(memory_format=torch.channels_last_3d)))
+        x2 = self.conv2a(self.conv2(self.conv1(x0)))
+        x4 = self.conv4a(self.conv4(self.conv3(x2)))
+        x5 = x2 + self.conv5(x4)
+        x6 = x0 + self.conv6(x5)
+        return self.prob0(x6)[:, 0]
+
+
+@COST_VOLUMES.register_module()
+class UNetRegularizer(nn.Module):
+    """MVSNet's regularizer: a 3D U-Net with three stride-2 stages (Yao et al., ECCV 2018, section 3.3).
+
+    Args:
+        in_channels: of the cost volume.
+        channels: of the four scales; the paper's 8, 16, 32, 64 by default.
+        norm: 'batch' (the paper's), 'group' or None.
+    """
+
+    size_divisor = 8
+
+    def __init__(
+        self, in_channels: int, channels: tuple[int, int, int, int] = (8, 16, 32, 64), norm: str | None = "batch"
+    ):
+        super().__init__()
+        self.stem = _block(in_channels, channels[0], norm)
+        self.down = nn.ModuleList(
+            nn.Sequential(_block(fine, coarse, norm, stride=2), _block(coarse, coarse, norm))
+            for fine, coarse in zip(channels[:-1], channels[1:], strict=True)
+        )
+        self.up = nn.ModuleList(
+            _block(coarse, fine, norm, stride=2, up=True)
+            for fine, coarse in zip(channels[:-1], channels[1:], strict=True)
+        )
+        self.prob = nn.Conv3d(channels[0], 1, 3, padding=1)
+
+    def forward(self, volume: Float[Tensor, "b c d h w"]) -> Float[Tensor, "b d h w"]:
+        """Scores; the softmax over d is the caller's."""
+        skips = [self.stem(volume.contiguous(memory_format=torch.channels_last_3d))]
+        for down in self.down:
+            skips.append(down(skips[-1]))
+        x = skips.pop()
+        for up in reversed(self.up):
+            x = skips.pop() + up(x)
+        return self.prob(x)[:, 0]

@@ -1,0 +1,47 @@
+"""Source features -> the reference's depth hypotheses."""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from toolbox.geometry import warp_to_reference
+from toolbox.registry import COST_VOLUMES
+
+from .level import LevelGeometry
+
+
+@COST_VOLUMES.register_module()
+class PlaneSweepWarper(nn.Module):
+    """Samples a source's features where each hypothesis of each reference pixel projects (zeros where it does not).
+
+    No gradient flows through the sampling positions; in float32 whatever the features' precision.
+
+    Args:
+        published_sampling: as the published CVP-MVSNet does: positions normalised for align_corners=True but sampled
+            with align_corners=False, and points behind the camera sampled too.
+    """
+
+    def __init__(self, published_sampling: bool = False):
+        super().__init__()
+        self.published_sampling = published_sampling
+
+    def forward(
+        self,
+        source: Float[Tensor, "b c hs ws"],
+        hypotheses: Float[Tensor, "b d h w"],
+        geometry: LevelGeometry,
+        view: int,
+    ) -> tuple[Float[Tensor, "b c d h w"], Bool[Tensor, "b d h w"]]:
+        """Warped features of source ``view`` (1 is the first source), and where they are valid."""
+        with torch.autocast(source.device.type, enabled=False):
+            warped, valid = warp_to_reference(
+                source.to(hypotheses.dtype),
+                hypotheses.detach(),
+                geometry.intrinsics[:, 0],
+                geometry.world_to_cam[:, 0],
+                geometry.intrinsics[:, view],
+                geometry.world_to_cam[:, view],
+                align_corners=not self.published_sampling,
+                keep_behind=self.published_sampling,
+            )
+        return warped.to(source.dtype), valid
