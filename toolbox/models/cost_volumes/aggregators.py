@@ -20,7 +20,7 @@ class Variance(nn.Module):
         valid_only: leave out a source where its sample lies outside its image or behind its camera; else it counts as
             zeros there, as in the MVSNet family.
         published_aliasing: as the published CVP-MVSNet computes it: an in-place square aliases the running sum,
-            which so starts from the squared reference. Needed by its published weights; no variance (it can be negative).
+            which so starts from the squared reference. Its published weights need it; it can be negative.
     """
 
     def __init__(self, valid_only: bool = False, published_aliasing: bool = False):

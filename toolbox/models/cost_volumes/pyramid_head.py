@@ -26,7 +26,7 @@ class CostVolumePyramid(nn.Module):
         coarse_hypotheses: sampler of the coarsest level.
         fine_hypotheses: sampler of every finer level.
         train_fine_hypotheses: another one for training; None is the same.
-        aggregator, regularizer, regression, confidence, warper: the other parts; the regularizer is shared by all levels.
+        aggregator, regularizer, regression, confidence, warper: the other parts, shared by all levels.
         published_intrinsics: scale the intrinsics to the levels as the published CVP-MVSNet does (no half-pixel shift).
     """
 

@@ -3,6 +3,8 @@
 A regularizer tells its ``size_divisor``: D, H and W must be divisible by it.
 """
 
+from itertools import pairwise
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -71,12 +73,9 @@ class UNetRegularizer(nn.Module):
         self.stem = _block(in_channels, channels[0], norm)
         self.down = nn.ModuleList(
             nn.Sequential(_block(fine, coarse, norm, stride=2), _block(coarse, coarse, norm))
-            for fine, coarse in zip(channels[:-1], channels[1:], strict=True)
+            for fine, coarse in pairwise(channels)
         )
-        self.up = nn.ModuleList(
-            _block(coarse, fine, norm, stride=2, up=True)
-            for fine, coarse in zip(channels[:-1], channels[1:], strict=True)
-        )
+        self.up = nn.ModuleList(_block(coarse, fine, norm, stride=2, up=True) for fine, coarse in pairwise(channels))
         self.prob = nn.Conv3d(channels[0], 1, 3, padding=1)
 
     def forward(self, volume: Float[Tensor, "b c d h w"]) -> Float[Tensor, "b d h w"]:
