@@ -1,0 +1,41 @@
+# make demo   train on generated scenes, reconstruct a held-out one, and say where the results lie
+# make test   style, import floors and tests
+# Both set up .venv first. PYTHON chooses the interpreter: make PYTHON=python3.12 test
+
+PYTHON ?= python3
+VENV := .venv
+IN := $(VENV)/bin
+PIP_INSTALL := $(IN)/python -m pip install --disable-pip-version-check -c requirements/constraints.txt
+SETUP := setup.py requirements/runtime.txt requirements/constraints.txt
+
+.PHONY: demo test check format clean
+
+demo: $(VENV)/.runtime
+	$(IN)/python tools/demo.py --out demo
+
+test: $(VENV)/.tests check
+	$(IN)/python -m pytest
+
+check: $(VENV)/.tests
+	$(IN)/ruff check .
+	$(IN)/ruff format --check .
+	$(IN)/lint-imports
+
+format: $(VENV)/.tests
+	$(IN)/ruff check --fix .
+	$(IN)/ruff format .
+
+clean:
+	rm -rf $(VENV) demo build *.egg-info
+
+# The stamps are newer than the files they depend on once an installation has succeeded. pip does not depend on them:
+# it adds to an environment that already satisfies most of what is asked.
+$(VENV)/.runtime: $(SETUP) tools/check_system.py
+	$(PYTHON) tools/check_system.py
+	test -x $(IN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP_INSTALL) -e .
+	touch $@
+
+$(VENV)/.tests: $(VENV)/.runtime requirements/tests.txt
+	$(PIP_INSTALL) -e .[tests]
+	touch $@
