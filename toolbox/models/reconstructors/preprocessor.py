@@ -20,7 +20,7 @@ class MultiViewPreprocessor(BaseDataPreprocessor):
     def forward(self, data: list[dict[str, Any]], training: bool = False) -> dict[str, MultiViewBatch]:
         """A list of samples (mmengine's pseudo_collate keeps it a dict of lists) -> {'batch': MultiViewBatch}."""
         if isinstance(data, dict):
-            data = [dict(zip(data, values, strict=True)) for values in zip(*data.values(), strict=True)]
+            data = _unzip(data)
 
         def stack(key: str) -> torch.Tensor:
             return torch.stack([torch.as_tensor(sample[key]) for sample in data]).to(self.device, non_blocking=True)
@@ -31,7 +31,21 @@ class MultiViewPreprocessor(BaseDataPreprocessor):
             intrinsics=stack("intrinsics").float(),
             world_to_cam=stack("world_to_cam").float(),
             depth_range=stack("depth_range").float(),
-            depth=stack("depth").float() if data[0].get("depth") is not None else None,
+            depth=self._depth(data, images.shape[-2:]),
             meta=[sample.get("meta", {}) for sample in data],
         )
         return {"batch": batch}
+
+    def _depth(self, data: list[dict[str, Any]], size: tuple[int, int]) -> torch.Tensor | None:
+        """Depth of the samples, all unknown (0) for a sample without; None where no sample has any."""
+        depths = [sample.get("depth") for sample in data]
+        if all(depth is None for depth in depths):
+            return None
+        unknown = torch.zeros(size)
+        return torch.stack([unknown if d is None else torch.as_tensor(d).float() for d in depths]).to(self.device)
+
+
+def _unzip(collated: dict[str, Any]) -> list[dict[str, Any]]:
+    """Undo pseudo_collate, which turns a list of (nested) dicts into a (nested) dict of lists."""
+    columns = {key: _unzip(value) if isinstance(value, dict) else value for key, value in collated.items()}
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]

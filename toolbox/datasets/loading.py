@@ -1,0 +1,83 @@
+"""A view's pixels at the resolution a network works at, and the intrinsics that belong to them."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from toolbox.errors import UserError
+from toolbox.geometry import crop_intrinsics, resample_depth, scale_intrinsics
+from toolbox.structures import View
+
+
+@dataclass
+class LoadedView:
+    """Pixels and camera of a view at some resolution.
+
+    Attributes:
+        image: RGB.
+        intrinsics: of the image, float64.
+        world_to_cam: float64.
+        depth: in the scene's unit, 0 where unknown; or None.
+    """
+
+    image: UInt8[Tensor, "3 h w"]
+    intrinsics: Float[Tensor, "3 3"]
+    world_to_cam: Float[Tensor, "4 4"]
+    depth: Float[Tensor, "h w"] | None = None
+
+
+def load_view(view: View, size: tuple[int, int] | None = None, with_depth: bool = False) -> LoadedView:
+    """Read a view, resized to cover ``size`` (height, width) with its aspect kept, and cropped around the middle.
+
+    Args:
+        size: None keeps the stored resolution.
+        with_depth: read its depth too, where it has one; the depth takes the nearest pixel.
+
+    Raises:
+        UserError: the image or the depth cannot be read, or is not of the size that the view states.
+    """
+    image = view.image()
+    if image.shape[:2] != tuple(view.size):
+        raise UserError(
+            view.image_path,
+            f"is {image.shape[0]} x {image.shape[1]} pixels where its camera is for {view.size[0]} x {view.size[1]}",
+            "Resize the image, or give the intrinsics of its size",
+        )
+    intrinsics = torch.from_numpy(view.intrinsics).double()
+    if size is not None and tuple(size) != image.shape[:2]:
+        image, to_intrinsics = _cover(image, intrinsics, size)
+    else:
+        to_intrinsics = intrinsics
+    depth = view.depth() if with_depth else None
+    if depth is not None:
+        if depth.shape != tuple(view.size):
+            raise UserError(
+                view.depth_path,
+                f"is {depth.shape[0]} x {depth.shape[1]} pixels where its image is {view.size[0]} x {view.size[1]}",
+                "Give depth maps of the image's size",
+            )
+        stored = torch.from_numpy(depth)[None]
+        depth = resample_depth(stored, intrinsics[None], to_intrinsics[None], image.shape[:2])[0]
+    return LoadedView(
+        image=torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))),
+        intrinsics=to_intrinsics,
+        world_to_cam=torch.from_numpy(view.world_to_cam).double(),
+        depth=depth,
+    )
+
+
+def _cover(
+    image: np.ndarray, intrinsics: Float[Tensor, "3 3"], size: tuple[int, int]
+) -> tuple[np.ndarray, Float[Tensor, "3 3"]]:
+    height, width = image.shape[:2]
+    scale = max(size[0] / height, size[1] / width)
+    resized = max(round(height * scale), size[0]), max(round(width * scale), size[1])
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    image = cv2.resize(image, resized[::-1], interpolation=interpolation)
+    scaled = scale_intrinsics(intrinsics, resized[1] / width, resized[0] / height)
+    top, left = (resized[0] - size[0]) // 2, (resized[1] - size[1]) // 2
+    return image[top : top + size[0], left : left + size[1]], crop_intrinsics(scaled, left, top)
