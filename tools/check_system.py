@@ -21,6 +21,7 @@ LIBRARIES = {
     "libGL.so.1": "libgl1",  # opencv-python, open3d
     "libEGL.so.1": "libegl1",  # pyrender without a display
     "libX11.so.6": "libx11-6",  # open3d
+    "libXrender.so.1": "libxrender1",  # pyrender, through pyglet
     "libgthread-2.0.so.0": "libglib2.0-0",  # opencv-python
     "libgomp.so.1": "libgomp1",  # open3d
 }
