@@ -17,7 +17,7 @@ class MultiViewPreprocessor(BaseDataPreprocessor):
     depth_range (2,), optionally depth (H, W), and meta (a dict).
     """
 
-    def forward(self, data: list[dict[str, Any]], training: bool = False) -> dict[str, MultiViewBatch]:
+    def forward(self, data: list[dict[str, Any]] | dict[str, Any], training: bool = False) -> dict[str, MultiViewBatch]:
         """A list of samples (mmengine's pseudo_collate keeps it a dict of lists) -> {'batch': MultiViewBatch}."""
         if isinstance(data, dict):
             data = _unzip(data)
