@@ -73,7 +73,7 @@ def warp_to_reference(
     if not keep_behind:
         # A point on the camera's plane would be sampled at infinity, whose gradient is not a number.
         z = torch.where(in_front, z, torch.ones_like(z))
-        x = torch.where(in_front, x, torch.full_like(x, _FAR_OUTSIDE))
+        x, y = (torch.where(in_front, position, torch.full_like(position, _FAR_OUTSIDE)) for position in (x, y))
     x, y = x / z, y / z
     warped = F.grid_sample(
         source, torch.stack((x, y), dim=-1), mode="bilinear", padding_mode=padding, align_corners=align_corners
