@@ -1,6 +1,7 @@
 """Scenes and views: what every importer returns, and what every data set and pipeline starts from."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +109,20 @@ class SparsePoints:
 
     xyz: np.ndarray
     view_ids: list[np.ndarray]
+
+    def observed_by(self, view_id: int) -> np.ndarray:
+        """(N,) bool: which points the view observed."""
+        owners, ids = self._observations
+        observed = np.zeros(len(self.xyz), dtype=bool)
+        observed[owners[ids == view_id]] = True
+        return observed
+
+    @cached_property
+    def _observations(self) -> tuple[np.ndarray, np.ndarray]:
+        """All observations: number of the point, id of the view."""
+        lengths = [len(ids) for ids in self.view_ids]
+        ids = np.concatenate(self.view_ids) if self.view_ids else np.zeros(0, dtype=np.int64)
+        return np.repeat(np.arange(len(lengths)), lengths), ids
 
 
 @dataclass(frozen=True)

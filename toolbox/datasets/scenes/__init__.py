@@ -1,0 +1,26 @@
+"""Importers: from the files of many formats to one ``Scene``. Importing this package registers them all."""
+
+from .colmap import ColmapScene
+from .dtu import DTUTest, DTUTraining
+from .folder import FolderScene
+from .mvsnet import MVSNetScene
+from .opening import open_scene
+from .scannet import ScanNetScene
+from .scannet_sens import ScanNetSens
+from .seven_scenes import SevenScenes
+from .transforms_json import TransformsScene
+from .triangulation import triangulate_sparse_points
+
+__all__ = [
+    "ColmapScene",
+    "DTUTest",
+    "DTUTraining",
+    "FolderScene",
+    "MVSNetScene",
+    "ScanNetScene",
+    "ScanNetSens",
+    "SevenScenes",
+    "TransformsScene",
+    "open_scene",
+    "triangulate_sparse_points",
+]
