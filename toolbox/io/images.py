@@ -44,15 +44,25 @@ def image_size(path: str | Path) -> tuple[int, int]:
     try:
         with Image.open(path) as image:
             return image.height, image.width
+    except FileNotFoundError as error:
+        raise UserError(path, "does not exist", "Check the path") from error
     except (UnidentifiedImageError, OSError) as error:
         raise UserError(path, "cannot be decoded as an image", _REMEDY) from error
 
 
 def write_image(path: str | Path, image: np.ndarray) -> None:
-    """Write RGB (H, W, 3) or grey (H, W) uint8; the format follows the suffix; atomically."""
+    """Write RGB (H, W, 3) or grey (H, W) uint8; the format follows the suffix; atomically.
+
+    Raises:
+        UserError: the suffix names no image format, or the file cannot be written.
+    """
     with atomic_path(path) as temporary:
         pixels = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
-        if not cv2.imwrite(str(temporary), pixels):
+        try:
+            written = cv2.imwrite(str(temporary), pixels)
+        except cv2.error:  # no format of that suffix
+            written = False
+        if not written:
             raise UserError(path, "cannot be written as an image", "Check the folder and the suffix")
 
 
