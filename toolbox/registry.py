@@ -6,6 +6,7 @@ outside the package are reached by ``custom_imports`` in a config, or by an entr
 """
 
 import difflib
+from collections.abc import Callable
 from importlib.metadata import entry_points
 
 from mmengine import registry as mmengine_registry
@@ -31,8 +32,8 @@ class ToolboxRegistry(Registry):
         self.import_from_location()
         return sorted(self.module_dict)
 
-    def get(self, key: str) -> type:
-        """The component of that name.
+    def get(self, key: str) -> Callable:
+        """The component of that name: a class, or a function that builds one.
 
         Raises:
             UserError: nothing of that name is registered; names the nearest ones.
