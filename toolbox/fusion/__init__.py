@@ -1,0 +1,45 @@
+"""Depth maps -> filtered depth maps -> point cloud -> surface; and TSDF fusion. Classical, nothing learned."""
+
+from .cloud import MergedCells, PointCloud, estimate_normals, merge_in_cells, point_spacing
+from .consistency import (
+    GeometricConsistency,
+    average_consistent_depth,
+    check_geometric_consistency,
+    filter_confidence,
+)
+from .files import write_cloud, write_mesh
+from .filtering import FilteredDepth, ViewCounts, filter_by_consistency
+from .fuse import fuse_by_consistency, fuse_by_disparity
+from .mesh import TriangleMesh, poisson_mesh
+from .recipe import DISPARITY_DTU, DISPARITY_TANKS, DTU, PATCHMATCHNET, PRESETS, FusionRecipe
+from .tsdf import fuse_tsdf
+from .views import FusionView
+
+__all__ = [
+    "DISPARITY_DTU",
+    "DISPARITY_TANKS",
+    "DTU",
+    "PATCHMATCHNET",
+    "PRESETS",
+    "FilteredDepth",
+    "FusionRecipe",
+    "FusionView",
+    "GeometricConsistency",
+    "MergedCells",
+    "PointCloud",
+    "TriangleMesh",
+    "ViewCounts",
+    "average_consistent_depth",
+    "check_geometric_consistency",
+    "estimate_normals",
+    "filter_by_consistency",
+    "filter_confidence",
+    "fuse_by_consistency",
+    "fuse_by_disparity",
+    "fuse_tsdf",
+    "merge_in_cells",
+    "point_spacing",
+    "poisson_mesh",
+    "write_cloud",
+    "write_mesh",
+]

@@ -4,6 +4,7 @@ from .atomic import atomic_path, write_json, write_text
 from .cam_txt import CamFile, read_cam_txt, read_pair_txt, write_cam_txt, write_pair_txt
 from .images import image_size, read_depth_png, read_image, write_depth_png, write_image
 from .pfm import read_pfm, write_pfm
+from .ply import write_ply
 
 __all__ = [
     "CamFile",
@@ -20,5 +21,6 @@ __all__ = [
     "write_json",
     "write_pair_txt",
     "write_pfm",
+    "write_ply",
     "write_text",
 ]

@@ -1,0 +1,149 @@
+"""Depth maps of a scene -> filtered depth maps, reference by reference, with bounded memory."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+from torch import Tensor
+
+from toolbox.geometry import pixel_grid
+
+from .consistency import SourceViews, filter_confidence
+from .recipe import FusionRecipe
+from .views import ArrayCache, FusionView, check_sources, stack_padded
+
+Progress = Callable[[int, int], None]
+Sources = Mapping[int, Sequence[int]]
+
+
+@dataclass(frozen=True)
+class ViewCounts:
+    """Pixels of a depth map that each filter left: all, known depth, confident, consistent with enough sources."""
+
+    view_id: int
+    pixels: int
+    known: int
+    confident: int
+    consistent: int
+
+
+@dataclass(frozen=True)
+class FilteredDepth:
+    """A depth map after the consistency filter.
+
+    Attributes:
+        view: where it comes from.
+        depth: averaged over the consistent sources; 0 where the pixel was refused.
+        counts: what each filter left.
+    """
+
+    view: FusionView
+    depth: Float32[np.ndarray, "h w"]
+    counts: ViewCounts
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The confident pixels of a reference."""
+
+    size: tuple[int, int]
+    index: Tensor  # into the flattened map
+    xy: Tensor
+    depth: Tensor
+    known: int
+
+
+class SceneMaps:
+    """The scene's maps on the device, source maps cached."""
+
+    def __init__(
+        self, views: Sequence[FusionView], recipe: FusionRecipe, device: torch.device | str, confident_only: bool
+    ):
+        self.views = {view.id: view for view in views}
+        self.recipe, self.device = recipe, device
+        load = self._confident_depth if confident_only else self._depth
+        self.depths = ArrayCache(lambda i: load(self.views[i]))
+        self.images = ArrayCache(lambda i: torch.from_numpy(self._image(self.views[i])).to(device))
+
+    def _depth(self, view: FusionView) -> Tensor:
+        return view.read_depth().to(self.device)
+
+    def _confident_depth(self, view: FusionView) -> Tensor:
+        depth = view.read_depth()
+        confidence = view.read_confidence(tuple(depth.shape))
+        if confidence is not None:
+            depth = filter_confidence(depth, confidence, self.recipe.min_confidence)
+        return depth.to(self.device)
+
+    def _image(self, view: FusionView) -> np.ndarray:
+        return view.read_image(tuple(self.depths[view.id].shape))
+
+    def cameras(self, ids: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Intrinsics and world_to_cam, float64."""
+        matrices = ([self.views[i].intrinsics for i in ids], [self.views[i].world_to_cam for i in ids])
+        return tuple(torch.from_numpy(np.array(m, dtype=np.float64)).to(self.device) for m in matrices)
+
+    def source_depths(self, ids: Sequence[int]) -> Tensor:
+        return stack_padded([self.depths[i] for i in ids])
+
+    def source_images(self, ids: Sequence[int]) -> Tensor:
+        return torch.stack([stack_padded(channel) for channel in zip(*(self._planes(i) for i in ids), strict=True)], -1)
+
+    def _planes(self, view_id: int) -> tuple[Tensor, ...]:
+        return self.images[view_id].unbind(-1)
+
+    def candidates(self, view: FusionView) -> Candidates:
+        depth = view.read_depth()
+        size = tuple(depth.shape)
+        known = int((depth > 0).sum())
+        confidence = view.read_confidence(size)
+        if confidence is not None:
+            depth = filter_confidence(depth, confidence, self.recipe.min_confidence)
+        depth = depth.to(self.device)
+        flat = depth.reshape(-1)
+        index = flat.nonzero()[:, 0]
+        return Candidates(size, index, pixel_grid(*size, like=depth).reshape(-1, 2)[index], flat[index], known)
+
+
+def filter_by_consistency(
+    views: Sequence[FusionView],
+    sources: Sources,
+    recipe: FusionRecipe,
+    progress: Progress | None = None,
+    device: torch.device | str = "cpu",
+) -> Iterator[FilteredDepth]:
+    """Filter depth maps by confidence and geometric consistency, one after the other.
+
+    Args:
+        sources: for each view's id the ids of its source views, best first.
+        progress: called with (views done, views in all).
+
+    Raises:
+        UserError: no views, unknown sources, no view with enough of them, or maps of different sizes.
+    """
+    chosen = check_sources(views, sources, recipe.num_sources, recipe.min_views)
+    maps = SceneMaps(views, recipe, device, confident_only=False)
+    for done, view in enumerate(views, start=1):
+        pixels = maps.candidates(view)
+        depth = torch.zeros(pixels.size, device=device)
+        consistent = 0
+        if len(pixels.index) and len(chosen[view.id]) >= recipe.min_views:
+            ids = chosen[view.id]
+            (intrinsics,), (world_to_cam,) = maps.cameras([view.id])
+            compared = SourceViews(intrinsics, world_to_cam, maps.source_depths(ids), *maps.cameras(ids))
+            limits = (recipe.max_reprojection_px, recipe.max_relative_depth)
+            count, average = compared.agreement(pixels.xy, pixels.depth, *limits)
+            enough = count >= recipe.min_views
+            depth.view(-1)[pixels.index[enough]] = average[enough]
+            consistent = int(enough.sum())
+        counts = ViewCounts(view.id, depth.numel(), pixels.known, len(pixels.index), consistent)
+        yield FilteredDepth(view, depth.cpu().numpy(), counts)
+        if progress:
+            progress(done, len(views))
+
+
+def focal_length(view: FusionView) -> float:
+    """Geometric mean of the two focal lengths, in pixels."""
+    return float(np.sqrt(view.intrinsics[0, 0] * view.intrinsics[1, 1]))
