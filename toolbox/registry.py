@@ -46,8 +46,8 @@ class ToolboxRegistry(Registry):
         raise UserError(
             f"type='{key}'",
             f"no component of that name in the registry '{self.name}'",
-            f"Nearest registered names: {', '.join(near) or 'none'}. tools/list_components.py prints all; a component of "
-            "your own needs its module in the config's custom_imports",
+            f"Nearest registered names: {', '.join(near) or 'none'}. tools/list_components.py prints all; a component "
+            "of your own needs its module in the config's custom_imports",
         )
 
 
