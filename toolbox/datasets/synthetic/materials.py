@@ -8,7 +8,7 @@ import numpy as np
 
 from .model import Material
 from .noise import SolidNoise
-from .textures import Mottled, Printed, Speckled, Tiled, Veined, Woven
+from .textures import Marble, Mottled, Printed, Speckled, Tiled, Wood, Woven
 
 Range = tuple[float, float]
 
@@ -28,8 +28,9 @@ class MaterialMaker:
     def colour(
         self, saturation: tuple[float, float] = (0.1, 0.8), value: tuple[float, float] = (0.2, 0.9)
     ) -> np.ndarray:
-        """(3,) linear RGB of a random hue."""
-        display = colorsys.hsv_to_rgb(self.rng.random(), self.rng.uniform(*saturation), self.rng.uniform(*value))
+        """(3,) linear RGB of a random hue, mostly a muted one."""
+        muted = saturation[0] + (saturation[1] - saturation[0]) * self.rng.random() ** 1.6
+        display = colorsys.hsv_to_rgb(self.rng.random(), muted, self.rng.uniform(*value))
         return np.asarray(display) ** 2.2
 
     def shades(self, colour: np.ndarray, count: int = 4, spread: float = 0.6) -> np.ndarray:
@@ -47,22 +48,23 @@ class MaterialMaker:
     def _salt(self) -> int:
         return int(self.rng.integers(2**20))
 
-    def clay(self) -> Material:
-        """Earthenware, stone, fruit skin: shades of one colour."""
-        colours = self.shades(self.colour(), 5, self._uniform(0.5, 1.0))
+    def clay(self, colour: np.ndarray | None = None) -> Material:
+        """Earthenware, stone, fruit skin, leaves: shades of one colour, a random one if not given."""
+        colours = self.shades(self.colour() if colour is None else colour, 5, self._uniform(0.5, 1.0))
         gain, grain = self._uniform(0.75, 1.0), self._uniform(0.08, 0.2)
         pattern = Mottled(self.noise, colours, self._scaled(0.2, 0.8), self._uniform(0.2, 0.4), gain, grain)
         return Material(pattern, self._uniform(0.0, 0.05), self._uniform(8, 40))
 
     def patchwork(self) -> Material:
         """Painted: several colours mixed."""
-        colours = np.stack([self.colour() for _ in range(5)])
+        base = self.colour((0.1, 0.6), (0.3, 0.8))
+        colours = np.stack([0.45 * base + 0.55 * self.colour() for _ in range(5)])
         pattern = Mottled(self.noise, colours, self._scaled(0.2, 0.6), 0.35, self._uniform(0.5, 0.8), 0.12)
         return Material(pattern, self._uniform(0.02, 0.08), self._uniform(15, 60))
 
     def plain(self) -> Material:
         """Glazed, moulded or painted in one colour: hardly any texture."""
-        colours = self.shades(self.colour((0.0, 0.7), (0.35, 0.9)), 3, 0.12)
+        colours = self.shades(self.colour((0.0, 0.5), (0.3, 0.9)), 3, 0.12)
         pattern = Mottled(self.noise, colours, self._scaled(0.5, 1.5), 0.25, 0.7, 0.015)
         return Material(pattern, self._uniform(0.04, 0.12), self._uniform(30, 90))
 
@@ -70,21 +72,15 @@ class MaterialMaker:
         """Veined stone."""
         light = self.colour((0.0, 0.3), (0.6, 0.95))
         colours = np.stack([light, light * 0.85, light * self._uniform(0.2, 0.5)])
-        pattern = Veined(self.noise, colours, self._scaled(0.12, 0.35), self._uniform(0.6, 1.6), grain=0.1)
+        pattern = Marble(self.noise, colours, self._scaled(0.2, 0.6), self._uniform(0.6, 1.4))
         return Material(pattern, self._uniform(0.03, 0.1), self._uniform(30, 80))
 
     def wood(self) -> Material:
-        """Grown rings along x, with fibres."""
+        """Grown along x."""
         hue, value = self._uniform(0.055, 0.1), self._uniform(0.3, 0.8)
         base = np.asarray(colorsys.hsv_to_rgb(hue, self._uniform(0.35, 0.65), value)) ** 2.2
-        pattern = Veined(
-            self.noise,
-            self.shades(base, 3, 0.35),
-            self._scaled(0.08, 0.2),
-            self._uniform(0.5, 1.0),
-            grain=self._uniform(0.08, 0.16),
-            stretch=(1.0, 1.0, 8.0) if self.rng.random() < 0.5 else (8.0, 1.0, 1.0),
-        )
+        axis = (self.size * self._uniform(-1.0, 1.0), -self.size * self._uniform(0.3, 1.5))
+        pattern = Wood(self.noise, self.shades(base, 3, 0.3), self._scaled(0.04, 0.1), axis, self._uniform(0.06, 0.12))
         return Material(pattern, self._uniform(0.01, 0.06), self._uniform(10, 40))
 
     def granite(self) -> Material:
@@ -93,10 +89,10 @@ class MaterialMaker:
         pattern = Speckled(self.noise, colours, self._scaled(0.06, 0.2), self._uniform(0.5, 1.0), 0.1)
         return Material(pattern, self._uniform(0.02, 0.08), self._uniform(20, 60))
 
-    def printed(self, mapping: str = "box") -> Material:
+    def printed(self, wrap: float = 0.0) -> Material:
         """Paper or packaging with letters and pictures."""
         colours = np.stack([self.colour((0.0, 0.2), (0.75, 0.95)), *(self.colour() for _ in range(4))])
-        pattern = Printed(self.noise, colours, self._scaled(0.25, 0.6), mapping, self._salt(), 0.08)
+        pattern = Printed(self.noise, colours, self._scaled(0.25, 0.6), wrap, self._salt(), 0.08)
         return Material(pattern, self._uniform(0.0, 0.06), self._uniform(20, 60))
 
     def bricks(self) -> Material:
@@ -107,11 +103,11 @@ class MaterialMaker:
         pattern = Tiled(self.noise, colours, size, 0.05 * long, offset, 0.25, 0.15, salt=self._salt())
         return Material(pattern, self._uniform(0.0, 0.05), self._uniform(10, 30))
 
-    def cloth(self, mapping: str = "box") -> Material:
+    def cloth(self, wrap: float = 0.0) -> Material:
         """Woven stripes or checks."""
         colours = np.stack([self.colour((0.1, 0.7), (0.25, 0.9)) for _ in range(self.rng.integers(3, 6))])
         stripes, check = bool(self.rng.random() < 0.4), self._scaled(0.06, 0.25)
-        pattern = Woven(self.noise, colours, 0.012 * self.size, check, stripes, 0.12, mapping, self._salt())
+        pattern = Woven(self.noise, colours, 0.012 * self.size, check, stripes, 0.12, wrap, self._salt())
         return Material(pattern, 0.0, 10.0)
 
     def any_of(self, *families: Callable[[], Material]) -> Material:

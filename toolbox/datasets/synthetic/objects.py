@@ -59,9 +59,9 @@ def books(maker: MaterialMaker, size: float, edge: float) -> list[Part]:
 
 def can(maker: MaterialMaker, size: float, edge: float) -> list[Part]:
     """A tin with a printed label, or a roll of cloth."""
-    radius = size * maker.rng.uniform(0.28, 0.4)
+    radius = float(size * maker.rng.uniform(0.28, 0.4))
     shape = shapes.cylinder(radius, size * maker.rng.uniform(0.7, 1.1), edge)
-    label = maker.printed("cylinder") if maker.rng.random() < 0.7 else maker.cloth("cylinder")
+    label = maker.printed(radius) if maker.rng.random() < 0.7 else maker.cloth(radius)
     return [(shape, label)]
 
 

@@ -11,7 +11,7 @@ from .model import Shape, Vector, merge
 from .noise import SolidNoise
 
 
-def _grid(vertices: np.ndarray, wrap: bool = False) -> Shape:
+def sheet(vertices: np.ndarray, wrap: bool = False) -> Shape:
     """The mesh of a (rows, columns, 3) grid; ``wrap`` joins the last column to the first."""
     rows, columns = vertices.shape[:2]
     index = np.arange(rows * columns).reshape(rows, columns)
@@ -31,7 +31,7 @@ def rectangle(corner: Vector, along: Vector, across: Vector, edge: float) -> Sha
     corner, along, across = (np.asarray(v, float) for v in (corner, along, across))
     u = np.linspace(0, 1, _steps(np.linalg.norm(along), edge) + 1)
     v = np.linspace(0, 1, _steps(np.linalg.norm(across), edge) + 1)
-    return _grid(corner + v[:, None, None] * across + u[None, :, None] * along)
+    return sheet(corner + v[:, None, None] * across + u[None, :, None] * along)
 
 
 def box(size: Vector, edge: float) -> Shape:
@@ -55,7 +55,7 @@ def _directions(steps: int) -> Shape:
         for sign in (1, -1):
             face = np.empty((*u.shape, 3))
             face[..., axis], face[..., first], face[..., second] = sign * one, sign * u, v
-            faces.append(_grid(face))
+            faces.append(sheet(face))
     cube = merge(faces)
     keys, first, inverse = np.unique(np.round(cube.vertices, 6), axis=0, return_index=True, return_inverse=True)
     del keys
@@ -87,7 +87,7 @@ def lathe(profile: Sequence[tuple[float | int, float | int]], edge: float) -> Sh
     vertices = np.concatenate(
         [radius[:, None, None] * ring, np.broadcast_to(height[:, None, None], (len(at), columns, 1))], axis=-1
     )
-    return _grid(vertices, wrap=True)
+    return sheet(vertices, wrap=True)
 
 
 def cylinder(radius: float, height: float, edge: float) -> Shape:
@@ -111,7 +111,7 @@ def torus(radius: float, tube: float, edge: float, waviness: float = 0.0, waves:
     vertices = np.stack(
         [distance * np.cos(along), distance * np.sin(along), thickness * np.sin(around) + tube * (1 + waviness)], -1
     )
-    return _grid(vertices, wrap=True)
+    return sheet(vertices, wrap=True)
 
 
 def displace(shape: Shape, noise: SolidNoise, amplitude: float, coarsest: float, finest: float) -> Shape:

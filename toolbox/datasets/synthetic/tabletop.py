@@ -29,7 +29,7 @@ def build_tabletop(rng: np.random.Generator, lightings: int = 7, edge: float = 2
     bodies = _table(maker, 2.5 * edge)
     kinds = rng.permutation(len(KINDS))
     taken: list[tuple[np.ndarray, float]] = []
-    for number in range(rng.integers(5, 9)):
+    for number in range(rng.integers(7, 12)):
         size = rng.uniform(100, 150) if number == 0 else rng.uniform(45, 115)
         radius = 0.5 * 1.25 * size
         spot = _free_spot(rng, taken, radius)
@@ -93,8 +93,8 @@ def _lightings(rng: np.random.Generator, lamps: np.ndarray, count: int) -> list[
             ambient = rng.uniform(0.2, 0.4)
         level = (switched * lamps[:, 2] / np.linalg.norm(lamps, axis=1)).sum()
         tint = np.exp(rng.uniform(-0.08, 0.08)) ** np.array([1, 0, -1])
-        weights = (1 - ambient) * 1.25 * switched[:, None] / level * tint
-        result.append(Lighting(weights, 1.25 * ambient * tint[::-1]))
+        weights = (1 - ambient) * 1.1 * switched[:, None] / level * tint
+        result.append(Lighting(weights, 1.1 * ambient * tint[::-1]))
     return result
 
 

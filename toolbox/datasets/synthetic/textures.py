@@ -4,7 +4,6 @@ Lengths are in the scene's unit. Every pattern fades its detail where a pixel no
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -42,14 +41,14 @@ def _band(position: Values, low: float | Values, high: float | Values, blur: Val
     return np.clip((position - low) / blur + 0.5, 0, 1) * np.clip((high - position) / blur + 0.5, 0, 1)
 
 
-def _flat(points: Rows, normals: Rows, mapping: str) -> tuple[Values, Values]:
-    """Two surface coordinates of length unit: of the facing side of a box, or around the z axis and along it."""
-    if mapping == "cylinder":
-        radius = np.hypot(points[0], points[1])
-        return np.arctan2(points[1], points[0]) * np.median(radius), points[2] + radius * (np.abs(normals[2]) > 0.7)
+def _flat(points: Rows, normals: Rows, wrap: float) -> tuple[Values, Values]:
+    """Two surface coordinates of length unit: of the side a box faces with, or around a cylinder of radius ``wrap``."""
     side = np.abs(normals).argmax(axis=0)
     u = np.where(side == 0, points[1], points[0])
     v = np.where(side == 2, points[1], points[2])
+    if wrap > 0:
+        around = np.arctan2(points[1], points[0]) * np.float32(wrap)
+        u, v = np.where(side == 2, u, around), np.where(side == 2, v, points[2])
     return u, v
 
 
@@ -81,25 +80,48 @@ class Mottled:
 
 
 @dataclass(frozen=True)
-class Veined:
-    """Marble and wood: waves of period ``period`` along x (rings around z where ``rings``), bent by noise."""
+class Marble:
+    """Waves of period ``period`` along x, bent by noise."""
 
     noise: SolidNoise
     colours: Colours
     period: float
     bend: float = 1.0
-    rings: bool = False
     grain: float = 0.1
-    stretch: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
     def __call__(self, points: Rows, normals: Rows, footprint: Values) -> Rows:
-        shrunk = points / np.asarray(self.stretch, np.float32)[:, None]
-        noise, grain = self.noise.fractal(shrunk, 3 * self.period, footprint, 0.75, channels=2)
-        across = np.hypot(shrunk[0] - 5 * self.period, shrunk[1] - 3 * self.period) if self.rings else shrunk[0]
-        phase = across / np.float32(self.period) + self.bend * noise
+        bend = self.noise.fractal(points, 2 * self.period, footprint, 0.55)[0]
+        mixture, grain = self.noise.fractal(points, 0.7 * self.period, footprint, 0.9, channels=2)
+        phase = points[0] / np.float32(self.period) + self.bend * bend
         wave = np.abs(2 * (phase - np.floor(phase)) - 1)
-        visible = np.clip(self.period / (2 * footprint) - 1, 0, 1)
-        return _limit(_ramp(self.colours, 0.5 + (wave - 0.5) * visible) * (1 + self.grain * grain))
+        return _limit(_ramp(self.colours, wave**2 + 0.12 * mixture) * (1 + self.grain * grain))
+
+
+@dataclass(frozen=True)
+class Wood:
+    """Yearly rings around an axis beside the body, fibres along x.
+
+    Attributes:
+        ring: width of a ring.
+        axis: (y, z) of the middle of the trunk.
+    """
+
+    noise: SolidNoise
+    colours: Colours
+    ring: float
+    axis: tuple[float, float]
+    grain: float = 0.12
+
+    def __call__(self, points: Rows, normals: Rows, footprint: Values) -> Rows:
+        slow = points / np.array([[10.0], [1.0], [1.0]], np.float32)
+        bend = self.noise.fractal(slow, 8 * self.ring, footprint, 0.5)[0]
+        fibres, lightness = self.noise.fractal(slow, 1.5 * self.ring, footprint, 0.95, channels=2)
+        distance = np.hypot(points[1] - np.float32(self.axis[0]), points[2] - np.float32(self.axis[1]))
+        phase = distance / np.float32(self.ring) + 1.6 * bend
+        # A ring darkens slowly and ends sharply.
+        wave = (phase - np.floor(phase)) ** 2
+        wave = np.float32(0.33) + (wave - np.float32(0.33)) * np.clip(self.ring / (2 * footprint) - 0.5, 0, 1)
+        return _limit(_ramp(self.colours[::-1], wave + 0.1 * fibres) * (1 + self.grain * (fibres + 0.5 * lightness)))
 
 
 @dataclass(frozen=True)
@@ -130,18 +152,18 @@ class Printed:
 
     Attributes:
         panel: size of a panel; letters are a small part of it.
-        mapping: 'box' prints on the sides of a box, 'cylinder' around the z axis.
+        wrap: radius of the cylinder around the z axis to print on; 0 prints on the sides of a box.
     """
 
     noise: SolidNoise
     colours: Colours
     panel: float
-    mapping: Literal["box", "cylinder"] = "box"
+    wrap: float = 0.0
     salt: int = 0
     wear: float = 0.06
 
     def __call__(self, points: Rows, normals: Rows, footprint: Values) -> Rows:
-        u, v = _flat(points, normals, self.mapping)
+        u, v = _flat(points, normals, self.wrap)
         wide = 1.6 * self.panel
         column, row = np.floor(u / wide), np.floor(v / self.panel)
         kind = _random(self.salt, column, row)
@@ -167,7 +189,9 @@ class Printed:
         dark = _random(self.salt + 4, letter, line) < 0.82
         # A letter is a stem and two bars, each there or not.
         low, high = 0.25 + 0.1 * _random(self.salt + 5, letter, line), 0.75
-        stem = _band(x, 0.1, 0.4, footprint / pitch)
+        right = 0.45 + 0.4 * (_random(self.salt + 8, letter, line) < 0.5)
+        blur = footprint / pitch
+        stem = np.maximum(_band(x, 0.1, 0.3, blur), _band(x, right, right + 0.2, blur) * (right > 0.5))
         bar = _band(x, 0.1, 0.9, footprint / pitch) * np.maximum(
             _band(y, low, low + 0.14, footprint / height) * (_random(self.salt + 6, letter, line) < 0.6),
             _band(y, high - 0.14, high, footprint / height) * (_random(self.salt + 7, letter, line) < 0.6),
@@ -193,11 +217,11 @@ class Tiled:
     tint: float = 0.12
     grain: float = 0.12
     stretch: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    mapping: Literal["box", "cylinder"] = "box"
+    wrap: float = 0.0
     salt: int = 0
 
     def __call__(self, points: Rows, normals: Rows, footprint: Values) -> Rows:
-        u, v = _flat(points, normals, self.mapping)
+        u, v = _flat(points, normals, self.wrap)
         row = np.floor(v / self.size[1])
         shifted = u / self.size[0] + row * self.offset
         column = np.floor(shifted)
@@ -225,11 +249,11 @@ class Woven:
     check: float
     stripes: bool = False
     wear: float = 0.12
-    mapping: Literal["box", "cylinder"] = "box"
+    wrap: float = 0.0
     salt: int = 0
 
     def __call__(self, points: Rows, normals: Rows, footprint: Values) -> Rows:
-        u, v = _flat(points, normals, self.mapping)
+        u, v = _flat(points, normals, self.wrap)
         across = self._dyed(u, 0, footprint)
         along = across if self.stripes else self._dyed(v, 1, footprint)
         weave = np.sin(np.pi * u / self.thread) * np.sin(np.pi * v / self.thread)
