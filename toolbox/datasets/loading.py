@@ -52,16 +52,11 @@ def load_view(view: View, size: tuple[int, int] | None = None, with_depth: bool 
         image, to_intrinsics = _cover(image, intrinsics, size)
     else:
         to_intrinsics = intrinsics
-    depth = view.depth() if with_depth else None
-    if depth is not None:
-        if depth.shape != tuple(view.size):
-            raise UserError(
-                view.depth_path,
-                f"is {depth.shape[0]} x {depth.shape[1]} pixels where its image is {view.size[0]} x {view.size[1]}",
-                "Give depth maps of the image's size",
-            )
-        stored = torch.from_numpy(depth)[None]
-        depth = resample_depth(stored, intrinsics[None], to_intrinsics[None], image.shape[:2])[0]
+    stored = view.stored_depth() if with_depth else None
+    depth = None
+    if stored is not None:
+        values, depth_intrinsics = (torch.from_numpy(array)[None] for array in stored)
+        depth = resample_depth(values, depth_intrinsics.double(), to_intrinsics[None], image.shape[:2])[0]
     return LoadedView(
         image=torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))),
         intrinsics=to_intrinsics,

@@ -1,0 +1,93 @@
+"""A network from its config, and depth from it."""
+
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from torch import Tensor
+
+from toolbox.engine import load_config, load_weights
+from toolbox.errors import UserError
+from toolbox.models.reconstructors import MultiViewStereo
+from toolbox.registry import MODELS
+from toolbox.structures import DepthPrediction, MultiViewBatch
+
+
+def init_model(
+    config: str | Path | Config, checkpoint: str | Path | None = None, device: str | torch.device | None = None
+) -> MultiViewStereo:
+    """Build the network of a config, load its weights, and make it ready for inference.
+
+    Args:
+        config: path of a config file, or a config.
+        checkpoint: weights in the toolbox's format (published ones: tools/convert_checkpoint.py); None keeps the random
+            start.
+        device: None takes the GPU where there is one.
+
+    Returns:
+        The model in evaluation mode, with its config as ``model.cfg``.
+
+    Raises:
+        UserError: the config or the checkpoint cannot be read, or do not belong together.
+    """
+    config = load_config(config) if isinstance(config, (str, Path)) else config
+    init_default_scope(config.get("default_scope", "toolbox"))
+    model = MODELS.build(config.model)
+    if checkpoint is not None:
+        load_weights(model, checkpoint)
+    model.cfg = config
+    return model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
+
+
+@torch.no_grad()
+def infer_depth(
+    model: MultiViewStereo,
+    images: Float[Tensor, "b v 3 h w"],
+    intrinsics: Float[Tensor, "b v 3 3"],
+    world_to_cam: Float[Tensor, "b v 4 4"],
+    depth_range: Float[Tensor, "b 2"],
+    num_levels: int | None = None,
+) -> DepthPrediction:
+    """Depth of view 0 of each sample.
+
+    Args:
+        images: RGB in [0, 1]; any size.
+        intrinsics: in pixels of the images, the top-left pixel centred at (0, 0).
+        world_to_cam: OpenCV axes.
+        depth_range: (near, far), 0 < near < far, in the unit of the poses' translations.
+        num_levels: pyramid levels; free: a network trained with 2 can be used with 5. None takes the config's.
+
+    Returns:
+        Depths finest first in the poses' unit, and the confidence, on the model's device.
+
+    Raises:
+        UserError: shapes do not agree, values are not finite, or a depth range is empty.
+    """
+    _check(images, intrinsics, world_to_cam, depth_range)
+    device = next(model.parameters()).device
+    batch = MultiViewBatch(images, intrinsics, world_to_cam, depth_range).to(device)
+    training = model.training
+    model.eval()
+    try:
+        return model.predict_depth(batch, num_levels)
+    finally:
+        model.train(training)
+
+
+def _check(images: Tensor, intrinsics: Tensor, world_to_cam: Tensor, depth_range: Tensor) -> None:
+    batch, views = images.shape[:2]
+    expected = {
+        "images": (images, (batch, views, 3, *images.shape[-2:])),
+        "intrinsics": (intrinsics, (batch, views, 3, 3)),
+        "world_to_cam": (world_to_cam, (batch, views, 4, 4)),
+        "depth_range": (depth_range, (batch, 2)),
+    }
+    for name, (value, shape) in expected.items():
+        if tuple(value.shape) != shape:
+            raise UserError(name, f"has the shape {tuple(value.shape)}", f"Give {shape}, as the images ask for")
+        if not torch.isfinite(value).all():
+            raise UserError(name, "holds values that are not finite", "Leave such views out")
+    if not ((depth_range[:, 0] > 0) & (depth_range[:, 0] < depth_range[:, 1])).all():
+        raise UserError("depth_range", f"is {depth_range.tolist()}", "Give 0 < near < far for each sample")

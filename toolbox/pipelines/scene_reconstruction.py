@@ -1,0 +1,218 @@
+"""Posed images -> depth maps -> cloud -> mesh, for one scene; resumable."""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.logging import print_log
+from tqdm import tqdm
+
+from toolbox.datasets import load_view
+from toolbox.datasets.scenes import triangulate_sparse_points
+from toolbox.datasets.view_selection import ViewSelector
+from toolbox.errors import UserError
+from toolbox.evaluation import depth_metrics
+from toolbox.fusion import (
+    FusionRecipe,
+    FusionView,
+    PointCloud,
+    TriangleMesh,
+    estimate_normals,
+    fuse_by_consistency,
+    fuse_by_disparity,
+    fuse_tsdf,
+    poisson_mesh,
+    write_cloud,
+    write_mesh,
+)
+from toolbox.io import read_cam_txt, read_pfm, write_json
+from toolbox.models.reconstructors import MultiViewStereo
+from toolbox.structures import Scene
+
+from .depth_inference import DepthFiles, SceneDepth, infer_scene_depth, plan_references
+from .stages import Manifest, describe_scene, fingerprint, fingerprint_weights
+
+
+@dataclass(frozen=True)
+class ReconstructionSettings:
+    """How a scene is reconstructed.
+
+    Attributes:
+        max_size: the images' longer side is reduced to it; None keeps the stored size.
+        num_levels, num_sources, depth_range, bfloat16: see ``SceneDepth``.
+        recipe: see ``FusionRecipe``; its ``num_sources`` is its own.
+        evaluate: compare the depth maps with the scene's own, where it has some.
+    """
+
+    max_size: int | None = None
+    num_levels: int | None = None
+    num_sources: int = 4
+    depth_range: tuple[float, float] | None = None
+    bfloat16: bool = False
+    recipe: FusionRecipe = field(default_factory=FusionRecipe)
+    evaluate: bool = False
+
+
+def reconstruct_scene_files(
+    scene: Scene, model: MultiViewStereo, out: str | Path, settings: ReconstructionSettings, quiet: bool = False
+) -> dict[str, Any]:
+    """Write ``depth/``, ``confidence/``, ``cameras/``, ``cloud.ply``, ``mesh.ply`` and ``summary.json`` under ``out``.
+
+    A run that was killed goes on where it stopped; a changed setting, scene or model reruns what depends on it.
+
+    Returns:
+        The summary: counts, timings, what was left out, recipe, transform from the source's frame.
+
+    Raises:
+        UserError: the scene cannot be read or gives no depth range, or the filters leave nothing to fuse (the depth
+            maps stay).
+    """
+    out = Path(out)
+    started = time.perf_counter()
+    scene, range_source = _with_depth_range(scene, settings)
+    size = working_size(scene, settings.max_size)
+    depth_settings = SceneDepth(
+        size, settings.num_levels, settings.num_sources, settings.depth_range, bfloat16=settings.bfloat16
+    )
+    selector = ViewSelector(scene)
+    most = max(settings.num_sources, settings.recipe.num_sources)
+    sources = {view.id: selector.sources(view.id, most) for view in scene.views}
+    references, left_out = plan_references(scene, sources, settings.depth_range)
+    if not references:
+        reasons = "; ".join(sorted({frame.reason for frame in left_out}))
+        raise UserError(
+            scene.name,
+            f"none of its {len(scene.views)} views can be reconstructed: {reasons}",
+            "Give a depth range (--depth-range NEAR FAR), a pair list, or more views with overlap",
+        )
+    sources = {i: sources[i] for i in references}
+
+    manifest = Manifest(out)
+    made_from = fingerprint([describe_scene(scene), asdict(depth_settings), sources, fingerprint_weights(model)])
+    files = [DepthFiles(out, view_id) for view_id in references]
+    if not manifest.begin("depth", made_from, [path for f in files for path in f.all()]):
+        with _progress("depth", len(references), quiet) as bar:
+            facts = infer_scene_depth(scene, model, sources, out, depth_settings, _stepper(bar))
+        manifest.finish("depth", **facts)
+
+    made_from = fingerprint([made_from, settings.recipe.to_dict()])
+    outputs = [out / "cloud.ply", out / "mesh.ply"]
+    if not manifest.begin("fusion", made_from, outputs):
+        with _progress("fusion", len(references), quiet) as bar:
+            facts = _fuse(scene, out, size, sources, settings.recipe, _stepper(bar))
+        manifest.finish("fusion", **facts)
+
+    summary = {
+        "scene": scene.name,
+        "unit": scene.unit,
+        "views": len(scene.views),
+        "references": len(references),
+        "left_out": [asdict(frame) for frame in (*scene.left_out, *left_out)],
+        "image_size": list(size),
+        "num_levels": settings.num_levels or model.test_num_levels,
+        "num_sources": settings.num_sources,
+        "depth_range": {"from": range_source, "given": settings.depth_range},
+        "recipe": settings.recipe.to_dict(),
+        "source_to_scene": scene.source_to_scene.tolist(),
+        "depth": manifest.facts("depth"),
+        "fusion": manifest.facts("fusion"),
+        "seconds_this_run": time.perf_counter() - started,
+    }
+    if settings.evaluate:
+        summary["depth_error"] = _evaluate(scene, out, references, size)
+    write_json(out / "summary.json", summary)
+    return summary
+
+
+def working_size(scene: Scene, max_size: int | None) -> tuple[int, int]:
+    """(height, width) at which all views are seen: the most common one, reduced to ``max_size`` on the longer side."""
+    sizes = [tuple(view.size) for view in scene.views]
+    height, width = max(set(sizes), key=lambda s: (sizes.count(s), s))
+    scale = min(1.0, max_size / max(height, width)) if max_size else 1.0
+    return round(height * scale), round(width * scale)
+
+
+def _with_depth_range(scene: Scene, settings: ReconstructionSettings) -> tuple[Scene, str]:
+    """The scene with sparse points if only they can tell the depth range, and where the range comes from."""
+    if settings.depth_range is not None:
+        return scene, "given"
+    if all(view.depth_range is not None for view in scene.views):
+        return scene, "source"
+    if scene.points is None:
+        print_log(f"{scene.name}: no depth range; triangulating sparse points from the images", logger="current")
+        return replace(scene, points=triangulate_sparse_points(scene)), "triangulated points"
+    return scene, "sparse points"
+
+
+def _fuse(
+    scene: Scene,
+    out: Path,
+    size: tuple[int, int],
+    sources: dict[int, list[int]],
+    recipe: FusionRecipe,
+    progress: Callable[[int, int], None],
+) -> dict[str, Any]:
+    started = time.perf_counter()
+    views = [_fusion_view(scene, out, view_id, size) for view_id in sources]
+    inside = {i: [s for s in ids if s in sources] for i, ids in sources.items()}
+    fuse = fuse_by_disparity if recipe.method == "disparity" else fuse_by_consistency
+    cloud, counts = fuse(views, inside, recipe, progress)
+    centres = {view.id: view.centre for view in scene.views}
+    cloud = estimate_normals(cloud, centres, recipe)
+    write_cloud(out / "cloud.ply", cloud, recipe)
+    mesh = _mesh(cloud, views, inside, recipe)
+    write_mesh(out / "mesh.ply", mesh, recipe)
+    return {
+        "recipe": recipe.describe(),
+        "points": len(cloud),
+        "vertices": len(mesh.vertices),
+        "triangles": len(mesh.triangles),
+        "pixels": {
+            name: sum(getattr(c, name) for c in counts) for name in ("pixels", "known", "confident", "consistent")
+        },
+        "seconds": time.perf_counter() - started,
+    }
+
+
+def _mesh(
+    cloud: PointCloud, views: list[FusionView], sources: dict[int, list[int]], recipe: FusionRecipe
+) -> TriangleMesh:
+    if recipe.method == "tsdf":
+        return fuse_tsdf(views, sources, recipe)
+    return poisson_mesh(cloud, recipe)
+
+
+def _fusion_view(scene: Scene, out: Path, view_id: int, size: tuple[int, int]) -> FusionView:
+    files = DepthFiles(out, view_id)
+    camera = read_cam_txt(files.camera)
+    return FusionView(
+        view_id,
+        camera.intrinsics,
+        camera.world_to_cam,
+        depth=lambda: read_pfm(files.depth),
+        confidence=lambda: read_pfm(files.confidence),
+        image=lambda: np.ascontiguousarray(load_view(scene.view(view_id), size).image.numpy().transpose(1, 2, 0)),
+    )
+
+
+def _evaluate(scene: Scene, out: Path, references: list[int], size: tuple[int, int]) -> dict[str, Any]:
+    """Means over the views that have depth of their own."""
+    rows = []
+    for view_id in references:
+        loaded = load_view(scene.view(view_id), size, with_depth=True)
+        if loaded.depth is not None:
+            rows.append(depth_metrics(read_pfm(DepthFiles(out, view_id).depth), loaded.depth.numpy()))
+    if not rows:
+        raise UserError(scene.name, "has no depth to evaluate against", "Leave out --evaluate")
+    return {"views": len(rows), **{name: float(np.nanmean([row[name] for row in rows])) for name in rows[0]}}
+
+
+def _progress(label: str, total: int, quiet: bool) -> tqdm:
+    return tqdm(total=total, desc=label, unit="view", disable=quiet, dynamic_ncols=True)
+
+
+def _stepper(bar: tqdm) -> Callable[[int, int], None]:
+    return lambda done, _: bar.update(done - bar.n)
