@@ -1,0 +1,31 @@
+"""mmengine hooks, the runner, safe checkpoint loading and config handling."""
+
+from .checkpoint import load_checkpoint_file, load_weights, register_safe_loading
+from .checkpoint_conversion import convert_cvp_mvsnet
+from .config import config_mistakes, load_config, parse_options
+from .distributed import LAUNCHERS, init_distributed
+from .metrics_file import MetricsFileHook
+from .mixed_precision import AutocastOptimWrapper
+from .pictures import DepthPictureHook, depth_sheet
+from .runner import ToolboxRunner, latest_checkpoint
+from .seeding import PositionSeedHook, seed_everything
+
+__all__ = [
+    "LAUNCHERS",
+    "AutocastOptimWrapper",
+    "DepthPictureHook",
+    "MetricsFileHook",
+    "PositionSeedHook",
+    "ToolboxRunner",
+    "config_mistakes",
+    "convert_cvp_mvsnet",
+    "depth_sheet",
+    "init_distributed",
+    "latest_checkpoint",
+    "load_checkpoint_file",
+    "load_config",
+    "load_weights",
+    "parse_options",
+    "register_safe_loading",
+    "seed_everything",
+]
