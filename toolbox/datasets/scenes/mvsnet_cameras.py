@@ -41,7 +41,7 @@ def depth_range_of(cam: CamFile, path: Path, num_depths: int = DEFAULT_NUM_DEPTH
 
 def _is_central(intrinsics: np.ndarray, size: tuple[int, int]) -> bool:
     low, high = _CENTRAL
-    return low < intrinsics[0, 2] / size[1] < high and low < intrinsics[1, 2] / size[0] < high
+    return bool(low < intrinsics[0, 2] / size[1] < high and low < intrinsics[1, 2] / size[0] < high)
 
 
 def intrinsics_for(size: tuple[int, int], cams: list[CamFile], image: Path, cam_paths: list[Path]) -> np.ndarray:

@@ -26,9 +26,9 @@ def SevenScenes(
     root: str | Path,
     every: int = 1,
     depth: bool = True,
-    depth_focal: float = 585.0,
+    depth_focal: float | Sequence[float] = 585.0,
     depth_centre: Sequence[float] = (320.0, 240.0),
-    colour_focal: float = 517.2,
+    colour_focal: float | Sequence[float] = 517.2,
     colour_centre: Sequence[float] = (320.8, 236.8),
     depth_to_colour: Sequence[float] = (-0.0276, 0.0, 0.0),
     cache_dir: str | Path | None = None,
@@ -43,8 +43,8 @@ def SevenScenes(
         root: the sequence's folder, or one that holds a single sequence.
         every: take every so manieth frame.
         depth: False leaves the depth maps alone.
-        depth_focal, depth_centre: of the depth camera, pixels.
-        colour_focal, colour_centre: of the colour camera, pixels.
+        depth_focal, depth_centre: of the depth camera, pixels; one focal length, or x and y.
+        colour_focal, colour_centre: of the colour camera, likewise.
         depth_to_colour: X_colour = X_depth + this, metres.
         cache_dir: see ``toolbox.datasets.scenes.cache``.
 
@@ -56,8 +56,8 @@ def SevenScenes(
     """
     root = _find_sequence(Path(root))
     builder = SceneBuilder(f"{root.resolve().parent.name}_{root.resolve().name}", root)
-    depth_k = camera_matrix(depth_focal, depth_focal, *depth_centre)
-    colour_k = camera_matrix(colour_focal, colour_focal, *colour_centre)
+    depth_k = camera_matrix(*np.broadcast_to(depth_focal, 2), *depth_centre)
+    colour_k = camera_matrix(*np.broadcast_to(colour_focal, 2), *colour_centre)
     offset = np.eye(4)
     offset[:3, 3] = depth_to_colour
     frames = _frames(root)

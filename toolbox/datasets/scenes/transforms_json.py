@@ -23,18 +23,20 @@ from .visibility import points_in_frusta
 FILE_NAMES = ("transforms.json", "transforms_train.json")
 _PERSPECTIVE = ("PINHOLE", "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV")
 _FISHEYE = ("OPENCV_FISHEYE", "FISHEYE")
+_CAMERA_KEYS = ("fl_x", "fl_y", "camera_angle_x", "camera_angle_y", "cx", "cy", "w", "h")
 _FLIP_Y_AND_Z = np.diag([1.0, -1.0, -1.0, 1.0])
 
 
 @dataclass(frozen=True)
 class _Camera:
-    """What the file says of one frame's camera, pixel centres at integers."""
+    """What the file says of one frame's camera, pixel centres at integers; ``key`` is equal for one camera's frames."""
 
     intrinsics: np.ndarray
     stated_size: tuple[int, int] | None
     fisheye: bool
     k: tuple[float, ...]
     p: tuple[float, ...]
+    key: str
 
     @property
     def distorted(self) -> bool:
@@ -85,7 +87,7 @@ def TransformsScene(path: str | Path, cache_dir: str | Path | None = None) -> Sc
         world_to_cam = inverse_rigid(cam_to_world @ _FLIP_Y_AND_Z)
         frames.append((View(index, image_path, size, camera.intrinsics, world_to_cam, name=name), camera))
     for view, camera in _undistorted(frames, cache_dir, path):
-        builder.add(view, camera=(camera.intrinsics.tobytes(), camera.stated_size))
+        builder.add(view, camera=camera.key)
     return builder.build("unknown", points=_points(path, content, builder.views))
 
 
@@ -156,7 +158,8 @@ def _camera(values: dict, size: tuple[int, int], where: str) -> _Camera:
         known = ", ".join(_PERSPECTIVE + _FISHEYE)
         raise UserError(where, f"has the camera model '{model}'", f"Undistort the images first; known models: {known}")
     fisheye = model in _FISHEYE or bool(values.get("is_fisheye", False))
-    return _Camera(check_intrinsics(intrinsics, where), stated, fisheye, k, p)
+    key = repr([values.get(name) for name in _CAMERA_KEYS])
+    return _Camera(check_intrinsics(intrinsics, where), stated, fisheye, k, p, key)
 
 
 def _undistorted(

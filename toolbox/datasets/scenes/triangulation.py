@@ -143,7 +143,7 @@ def epipolar_distance(p_a: np.ndarray, p_b: np.ndarray, xy_a: np.ndarray, xy_b: 
 def _merge_tracks(counts: list[int], matches: dict[tuple[int, int], np.ndarray]) -> list[list[tuple[int, int]]]:
     """Connected features as tracks of (view, feature); tracks with two features of one view are dropped."""
     starts = np.concatenate(([0], np.cumsum(counts)))
-    edges = [pairs + (starts[i], starts[j]) for (i, j), pairs in matches.items()]
+    edges = [pairs + np.array((starts[i], starts[j])) for (i, j), pairs in matches.items()]
     edges = np.concatenate(edges) if edges else np.zeros((0, 2), dtype=np.int64)
     graph = coo_matrix((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(starts[-1], starts[-1]))
     labels = connected_components(graph, directed=False)[1]
