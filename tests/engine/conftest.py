@@ -24,8 +24,6 @@ _names = itertools.count()
 class TinyViews(Dataset):
     """Five samples of two views, with noise from torch's global generator as augmentation."""
 
-    metainfo: dict = {}
-
     def __init__(self, with_depth: bool = True):
         self.with_depth = with_depth
 

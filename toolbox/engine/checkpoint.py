@@ -202,7 +202,10 @@ def _load_from_file(filename: str, map_location: str | None = None) -> dict:
 
 def _load_from_torchvision(filename: str, map_location: str | None = None) -> dict:
     name = re.sub(r"^(torchvision|modelzoo)://", "", filename)
-    addresses = get_torchvision_models()
+    try:
+        addresses = get_torchvision_models()
+    except ImportError as error:
+        raise UserError(filename, "needs torchvision, which is not installed", "pip install torchvision") from error
     if name not in addresses:
         raise UserError(
             filename, "torchvision publishes no such weights", "Check the name, e.g. resnet18.imagenet1k_v1"
