@@ -25,7 +25,7 @@ def hstack(images: Sequence[UInt8[np.ndarray, "h _ 3"]]) -> UInt8[np.ndarray, "h
 
 
 def contact_sheet(
-    pictures: Sequence[tuple[str, UInt8[np.ndarray, "*hw"]]], columns: int, tile_width: int | None = None, gap: int = 4
+    pictures: Sequence[tuple[str, UInt8[np.ndarray, "..."]]], columns: int, tile_width: int | None = None, gap: int = 4
 ) -> UInt8[np.ndarray, "h w 3"]:
     """Labelled pictures in rows of ``columns``, left to right, top to bottom.
 
