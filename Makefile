@@ -8,7 +8,7 @@ IN := $(VENV)/bin
 PIP_INSTALL := $(IN)/python -m pip install --disable-pip-version-check -c requirements/constraints.txt
 SETUP := setup.py requirements/runtime.txt requirements/constraints.txt
 
-.PHONY: demo test check format clean
+.PHONY: demo test check format docs clean
 
 demo: $(VENV)/.runtime
 	$(IN)/python tools/demo.py --out demo
@@ -25,6 +25,9 @@ format: $(VENV)/.tests
 	$(IN)/ruff check --fix .
 	$(IN)/ruff format .
 
+docs: $(VENV)/.docs
+	$(IN)/python -m mkdocs build --strict -f - < docs/mkdocs.yml
+
 clean:
 	rm -rf $(VENV) demo build *.egg-info
 
@@ -38,4 +41,8 @@ $(VENV)/.runtime: $(SETUP) tools/check_system.py
 
 $(VENV)/.tests: $(VENV)/.runtime requirements/tests.txt
 	$(PIP_INSTALL) -e .[tests]
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.runtime requirements/docs.txt
+	$(PIP_INSTALL) -e .[docs]
 	touch $@
