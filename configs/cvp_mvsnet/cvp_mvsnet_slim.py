@@ -66,3 +66,7 @@ param_scheduler = [
 train_cfg = dict(type="IterBasedTrainLoop", max_iters=1000, val_interval=500)
 val_cfg = dict()
 test_cfg = dict()
+
+# The run is counted in iterations.
+default_hooks = dict(checkpoint=dict(by_epoch=False, interval=500))
+log_processor = dict(by_epoch=False)
