@@ -51,7 +51,7 @@ def test_shapes_and_ranges(tabletop):
 
 def test_warping_by_exact_depth_gives_the_reference(tabletop):
     error, same = warped_errors(tabletop, 0, 1)
-    assert same.mean() > 0.5
+    assert same.sum() > 0.6 * (tabletop.depths[0] > 0).sum()
     assert np.median(error[same]) < 0.01
     # Depth that is 3 % off matches visibly worse: the texture tells.
     wrong = tabletop._replace(depths=tabletop.depths * np.float32(1.03))

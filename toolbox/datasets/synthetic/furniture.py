@@ -1,6 +1,7 @@
 """Furniture in metres: each piece stands on z = 0 with its back on the plane y = 0, centred in x, facing +y."""
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 
@@ -62,7 +63,7 @@ class Workshop:
         parts = [(merge(carcass), self.frame())]
         covers = [self.small.any_of(self.small.printed, self.small.cloth, self.small.plain) for _ in range(5)]
         spines: list[list[Shape]] = [[] for _ in covers]
-        for low, high in zip(levels[:-1], levels[1:], strict=True):
+        for low, high in pairwise(levels):
             x, end = -width / 2 + panel + 0.01, width / 2 - panel - 0.01
             if self.rng.random() < 0.25:
                 parts += self.clutter([x, 0.05], [end, depth - 0.02], low + panel, 4, (0.1, 0.2))

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import open3d as o3d
-from jaxtyping import Bool, Float32, Int64
+from jaxtyping import Bool, Float32, Int64, UInt8
 
 from .model import Lighting, SceneModel, Shape, merge, vertex_normals
 from .noise import rotate
 from .rigs import Camera
+from .sensor import tone
 
 _SUBPIXELS = ((-0.25, -0.25), (0.25, -0.25), (-0.25, 0.25), (0.25, 0.25))
 
@@ -39,6 +40,15 @@ class _Hits:
     openness: Float32[np.ndarray, " n"]
 
 
+def _dot(a: Float32[np.ndarray, "3 n"], b: Float32[np.ndarray, "3 n"]) -> Float32[np.ndarray, " n"]:
+    """Dot products of columns; faster than a sum over the short axis."""
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+
+
+def _unit(vectors: Float32[np.ndarray, "3 n"]) -> Float32[np.ndarray, "3 n"]:
+    return vectors / np.maximum(np.sqrt(_dot(vectors, vectors)), np.float32(1e-9))
+
+
 def _tensor(array: np.ndarray) -> o3d.core.Tensor:
     return o3d.core.Tensor(np.ascontiguousarray(array))
 
@@ -60,7 +70,7 @@ class Renderer:
             the ambient light.
     """
 
-    def __init__(self, model: SceneModel, occlusion_directions: int = 96):
+    def __init__(self, model: SceneModel, occlusion_directions: int = 64):
         self.model = model
         shape = merge([body.shape for body in model.bodies])
         self.shape = Shape(shape.vertices.astype(np.float32), shape.triangles)
@@ -91,20 +101,31 @@ class Renderer:
         images = radiance.reshape(len(lights), 3, height, width).transpose(0, 2, 3, 1)
         return Rendering(depth.reshape(height, width), np.ascontiguousarray(images))
 
-    def visible_shape(self, cameras: Sequence[Camera]) -> Shape:
-        """The triangles whose centre at least one camera sees."""
+    def visible_mesh(self, cameras: Sequence[Camera]) -> tuple[Shape, UInt8[np.ndarray, "n 3"]]:
+        """The triangles whose centre at least one camera sees, and the albedo of their vertices as RGB."""
         centres = self.shape.vertices[self.shape.triangles].mean(axis=1)
         seen = np.zeros(len(centres), bool)
         for camera in cameras:
             candidates = np.flatnonzero(~seen)
-            candidates = candidates[_in_frame(camera, centres[candidates])]
+            candidates = candidates[in_frame(camera, centres[candidates])]
             to_camera = camera.centre.astype(np.float32) - centres[candidates]
             # From just off the surface, up to the camera.
             rays = np.concatenate([centres[candidates] + 1e-3 * to_camera, to_camera], axis=1)
             hidden = self._scene.test_occlusions(_tensor(rays), tnear=0.0, tfar=0.999).numpy()
             seen[candidates[~hidden]] = True
         used, index = np.unique(self.shape.triangles[seen], return_inverse=True)
-        return Shape(self.shape.vertices[used], index.reshape(-1, 3))
+        return Shape(self.shape.vertices[used], index.reshape(-1, 3)), self._vertex_colours()[used]
+
+    def _vertex_colours(self) -> UInt8[np.ndarray, "n 3"]:
+        normals, blocks, start = self._attributes[:, :3].T, [], 0
+        for body in self.model.bodies:
+            part = slice(start, start := start + len(body.shape.vertices))
+            points = self.shape.vertices[part].T - body.origin[:, None].astype(np.float32)
+            # Vertices are far apart: of the pattern's detail only what is coarser than that.
+            footprint = np.full(points.shape[1], 0.02 * self.model.occlusion_radius, np.float32)
+            own, own_normals = rotate(body.rotation.T, points), rotate(body.rotation.T, normals[:, part])
+            blocks.append(body.material.pattern(own, own_normals, footprint))
+        return tone(np.concatenate(blocks, axis=1).T)
 
     def _trace(
         self, camera: Camera, x: np.ndarray, y: np.ndarray, lights: list[Lighting]
@@ -115,13 +136,13 @@ class Renderer:
         # Directions of unit z-depth: the ray parameter of a hit is its z-depth.
         directions = rotate(camera.world_to_cam[:3, :3].T, in_camera)
         hits = self._cast(camera.centre.astype(np.float32), directions)
-        toward_eye = -directions / np.sqrt((directions * directions).sum(axis=0))
+        toward_eye = _unit(-directions)
         radiance = np.empty((len(lights), 3, len(x)), np.float32)
         backdrop = self.model.backdrop(-toward_eye)
         for index, light in enumerate(lights):
             radiance[index] = backdrop * light.ambient[:, None].astype(np.float32)
         toward_eye = toward_eye[:, hits.ray]
-        facing = np.maximum((toward_eye * hits.normals).sum(axis=0), 0.1)
+        facing = np.maximum(_dot(toward_eye, hits.normals), 0.1)
         footprint = hits.depth / np.float32(fx) / np.sqrt(facing)
         radiance[:, :, hits.ray] = self._shade(hits, toward_eye, footprint, lights)
         return hits, radiance
@@ -140,9 +161,9 @@ class Renderer:
         corners = self._attributes[self.shape.triangles[triangle]]
         attributes = ((1 - u - v) * corners[:, 0] + u * corners[:, 1] + v * corners[:, 2]).T
         directions = directions[:, ray]
-        normals = attributes[:3] / np.maximum(np.sqrt((attributes[:3] ** 2).sum(axis=0)), 1e-6)
+        normals = _unit(attributes[:3])
         # A surface seen from behind is shaded like its front.
-        normals = np.where((normals * directions).sum(axis=0) > 0, -normals, normals)
+        normals = np.where(_dot(normals, directions) > 0, -normals, normals)
         return _Hits(ray, depth, body, origin[:, None] + directions * depth, normals, attributes[3])
 
     def _shade(
@@ -184,9 +205,9 @@ class Renderer:
     ) -> tuple[Float32[np.ndarray, " n"], Float32[np.ndarray, " n"]]:
         """Diffuse irradiance and highlight of one light of weight 1, 0 in its shadow."""
         offset = position[:, None] - hits.points
-        square = (offset * offset).sum(axis=0)
+        square = _dot(offset, offset)
         toward_light = offset / np.sqrt(square)
-        facing = (toward_light * hits.normals).sum(axis=0)
+        facing = _dot(toward_light, hits.normals)
         diffuse, highlight = np.zeros_like(facing), np.zeros_like(facing)
         lit = np.flatnonzero(facing > 0)
         rays = np.empty((len(lit), 6), np.float32)
@@ -195,9 +216,8 @@ class Renderer:
         lit = lit[~self._scene.test_occlusions(_tensor(rays), tnear=0.0, tfar=0.999).numpy()]
         strength = np.float32(self.model.reach**2) / square[lit]
         diffuse[lit] = facing[lit] * strength
-        half = toward_light[:, lit] + toward_eye[:, lit]
-        half /= np.sqrt((half * half).sum(axis=0))
-        aligned = np.clip((half * hits.normals[:, lit]).sum(axis=0), 0, 1)
+        half = _unit(toward_light[:, lit] + toward_eye[:, lit])
+        aligned = np.clip(_dot(half, hits.normals[:, lit]), 0, 1)
         specular, shininess = gloss[0, lit], gloss[1, lit]
         highlight[lit] = specular * (shininess + 8) / 8 * aligned**shininess * strength * facing[lit]
         return diffuse, highlight
@@ -240,7 +260,7 @@ class Renderer:
         return edges
 
 
-def _in_frame(camera: Camera, points: Float32[np.ndarray, "n 3"]) -> Bool[np.ndarray, " n"]:
+def in_frame(camera: Camera, points: Float32[np.ndarray, "n 3"]) -> Bool[np.ndarray, " n"]:
     """Points inside the camera's image and in front of it."""
     in_camera = rotate(camera.world_to_cam[:3, :3], points.T) + camera.world_to_cam[:3, 3:].astype(np.float32)
     z = np.maximum(in_camera[2], 1e-9)

@@ -210,7 +210,7 @@ def _window_lights(extent: tuple[float, float, float], wall: int) -> np.ndarray:
 
 def _lighting(workshop: Workshop, lights: np.ndarray, bulbs: int, middle: np.ndarray) -> Lighting:
     """Lamps and daylight; a level surface at table height in the middle gets about a unit of light."""
-    table = middle + [0, 0, 0.75]
+    table = middle + np.array([0, 0, 0.75])
     offset = lights - table
     distance = np.linalg.norm(offset, axis=1)
     received = np.clip(offset[:, 2] / distance, 0.05, 1) * (2.0 / distance) ** 2

@@ -19,6 +19,11 @@ def _tone_curve() -> UInt8[np.ndarray, " n"]:
 _CURVE = _tone_curve()
 
 
+def tone(linear: Float32[np.ndarray, "*n 3"]) -> UInt8[np.ndarray, "*n 3"]:
+    """Linear RGB in [0, 1] as sRGB bytes; clipped beyond."""
+    return _CURVE[np.clip(linear * (_LEVELS - 1) + 0.5, 0, _LEVELS - 1).astype(np.int32)]
+
+
 @dataclass(frozen=True)
 class Sensor:
     """A camera's imperfections.
@@ -52,4 +57,4 @@ class Sensor:
         image = image * (light * gain.astype(np.float32))
         noise = rng.standard_normal(image.shape, dtype=np.float32)
         image += noise * np.sqrt(np.float32(self.shot_noise) * image + np.float32(self.read_noise**2))
-        return _CURVE[np.clip(image * (_LEVELS - 1) + 0.5, 0, _LEVELS - 1).astype(np.int32)]
+        return tone(image)

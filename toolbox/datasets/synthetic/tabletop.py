@@ -13,7 +13,7 @@ TABLE_RADIUS = 243.0
 MAX_HEIGHT = 195.0
 """Nothing is higher above the table."""
 
-_OBJECTS_RADIUS = 180.0
+OBJECTS_RADIUS = 180.0
 _LIGHTS = 10
 
 
@@ -59,7 +59,7 @@ def _table(maker: MaterialMaker, edge: float) -> list[Body]:
 def _free_spot(rng: np.random.Generator, taken: list[tuple[np.ndarray, float]], radius: float) -> np.ndarray | None:
     """A place (x, y) for a circle among others, the nearer to the middle the likelier; None if none was found."""
     for _ in range(40):
-        distance, angle = (_OBJECTS_RADIUS - radius) * rng.random() ** 0.7, rng.uniform(0, 2 * np.pi)
+        distance, angle = (OBJECTS_RADIUS - radius) * rng.random() ** 0.7, rng.uniform(0, 2 * np.pi)
         if not taken:
             distance *= 0.4
         spot = distance * np.array([np.cos(angle), np.sin(angle)])

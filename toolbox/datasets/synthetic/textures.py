@@ -189,7 +189,7 @@ class Printed:
         dark = _random(self.salt + 4, letter, line) < 0.82
         # A letter is a stem and two bars, each there or not.
         low, high = 0.25 + 0.1 * _random(self.salt + 5, letter, line), 0.75
-        right = 0.45 + 0.4 * (_random(self.salt + 8, letter, line) < 0.5)
+        right = 0.45 + np.float32(0.4) * (_random(self.salt + 8, letter, line) < 0.5)
         blur = footprint / pitch
         stem = np.maximum(_band(x, 0.1, 0.3, blur), _band(x, right, right + 0.2, blur) * (right > 0.5))
         bar = _band(x, 0.1, 0.9, footprint / pitch) * np.maximum(
