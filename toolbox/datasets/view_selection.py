@@ -38,6 +38,7 @@ class ViewSelector:
         self.scene, self.depth_range = scene, depth_range
         self._index = {view.id: k for k, view in enumerate(scene.views)}
         self._ids = np.array([view.id for view in scene.views])
+        self._rows: dict[int, np.ndarray] = {}
 
     def sources(self, view_id: int, num: int) -> list[int]:
         """Ids of the ``num`` best source views of a reference, best first; fewer where the scene has fewer views.
@@ -59,16 +60,17 @@ class ViewSelector:
         return chosen
 
     def _ranked(self, reference: int) -> list[int]:
-        scores = self._scores[reference]
+        scores = self._scores_of(reference)
         order = np.lexsort((self._ids, self._turn[reference], self._coincident[reference], -scores))
         return [int(self._ids[k]) for k in order if k != reference]
 
-    @cached_property
-    def _scores(self) -> np.ndarray:
-        """(V, V) score of source (column) for reference (row)."""
+    def _scores_of(self, reference: int) -> np.ndarray:
+        """(V,) score of each view as a source of the reference."""
         if self.scene.points is not None:
-            return self._point_scores()
-        return np.stack([self._frustum_scores(view) for view in self.scene.views])
+            return self._point_scores[reference]
+        if reference not in self._rows:
+            self._rows[reference] = self._frustum_scores(self.scene.views[reference])
+        return self._rows[reference]
 
     @cached_property
     def _centres(self) -> np.ndarray:
@@ -90,8 +92,9 @@ class ViewSelector:
         distance = np.linalg.norm(self._centres[:, None] - self._centres[None], axis=-1)
         return distance <= 1e-6 * max(distance.max(), 1e-300)
 
+    @cached_property
     def _point_scores(self) -> np.ndarray:
-        """MVSNet's score: the sum over common points of the weight of the triangulation angle."""
+        """(V, V) MVSNet's score: the sum over common points of the weight of the triangulation angle."""
         points, count = self.scene.points, len(self._ids)
         tracks = [np.array([self._index[i] for i in np.unique(ids) if i in self._index]) for ids in points.view_ids]
         lengths = np.array([len(track) for track in tracks])
@@ -170,8 +173,10 @@ def select_sources(scene: Scene, view_id: int, num: int) -> list[int]:
 
 
 def _degrees_between(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Angles between vectors (..., 3), exact for small angles too."""
-    return np.degrees(np.arctan2(np.linalg.norm(np.cross(a, b), axis=-1), (a * b).sum(axis=-1)))
+    """Angles between vectors (..., 3), good to 1e-5 degrees."""
+    dot = np.einsum("...i,...i->...", a, b)
+    squares = np.einsum("...i,...i->...", a, a) * np.einsum("...i,...i->...", b, b)
+    return np.degrees(np.arctan2(np.sqrt(np.maximum(squares - dot**2, 0.0)), dot))
 
 
 def _frustum_probes(view: View, near: float, far: float) -> np.ndarray:
