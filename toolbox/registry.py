@@ -25,7 +25,12 @@ class ToolboxRegistry(Registry):
         if not self._imported:
             super().import_from_location()
             for plugin in entry_points(group="toolbox.plugins"):
-                plugin.load()
+                try:
+                    plugin.load()
+                except ImportError as error:
+                    raise UserError(
+                        f"plugin '{plugin.name}'", f"cannot be imported ({error})", "Mend or uninstall its distribution"
+                    ) from error
 
     def names(self) -> list[str]:
         """All registered names, sorted."""
