@@ -36,7 +36,8 @@ def DTUTraining(
         num_depths: planes of a camera file that gives a first depth and an interval only.
 
     Returns:
-        Scenes in the order of scans, then lightings. View ids count from 0 (file numbers of images from 1).
+        Scenes in the order of scans, then lightings. View ids count from 0 (file numbers of images from 1). A mesh
+        Meshes/scanN.ply is their ground truth.
 
     Raises:
         UserError: the layout, a camera file or an image is not as expected.
@@ -142,7 +143,8 @@ def _dtu_scene(root: Path, scan: str, light: int, suffix: str, depth: str | Path
             depth_intrinsics=None if depth_size == size else intrinsics_for(depth_size, cams, depth_path, cam_paths),
         )
         builder.add(view, camera="DTU")
-    return builder.build("mm", pairs)
+    mesh = root / "Meshes" / f"{scan}.ply"
+    return builder.build("mm", pairs, mesh_path=mesh if mesh.is_file() else None)
 
 
 def _matches(folder: Path) -> list[re.Match]:

@@ -16,7 +16,7 @@ def MVSNetScene(root: str | Path, unit: str = "unknown", num_depths: int = DEFAU
     """A scene of ``images/{:08d}.jpg``, ``cams/{:08d}_cam.txt`` and, where there is one, ``pair.txt``.
 
     The intrinsics are taken as written, for the image as stored. ``depth_gt/{:08d}.pfm`` (BlendedMVS:
-    ``rendered_depth_maps``) is taken as depth where it exists.
+    ``rendered_depth_maps``) is taken as depth where it exists, ``mesh.ply`` or ``../Meshes/NAME.ply`` as ground truth.
 
     Args:
         root: the scene's folder.
@@ -54,7 +54,7 @@ def MVSNetScene(root: str | Path, unit: str = "unknown", num_depths: int = DEFAU
             view_id, images[view_id], size, intrinsics, world_to_cam, depth_path, depth_range=depth_range, name=name
         )
         builder.add(view, camera=intrinsics.tobytes())
-    return builder.build(unit, pairs)
+    return builder.build(unit, pairs, mesh_path=_mesh_path(root))
 
 
 def _numbered(folder: Path, suffixes: tuple[str, ...], ending: str) -> dict[int, Path]:
@@ -71,4 +71,10 @@ def _numbered(folder: Path, suffixes: tuple[str, ...], ending: str) -> dict[int,
 
 def _depth_path(root: Path, view_id: int) -> Path | None:
     candidates = (root / folder / f"{view_id:08d}.pfm" for folder in ("depth_gt", "rendered_depth_maps"))
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _mesh_path(root: Path) -> Path | None:
+    root = root.resolve()
+    candidates = (root / "mesh.ply", root.parent / "Meshes" / f"{root.name}.ply")
     return next((path for path in candidates if path.is_file()), None)
