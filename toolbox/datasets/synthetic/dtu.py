@@ -13,7 +13,7 @@ from .folder import Parameters, open_folder, run_all
 from .render import Renderer, in_frame
 from .rigs import Camera, dome_rig
 from .sensor import Sensor
-from .tabletop import OBJECTS_RADIUS, build_tabletop
+from .tabletop import OBJECTS_RADIUS, build_tabletop, triangle_edge
 
 DEPTH_MIN, DEPTH_MAX, NUM_DEPTHS = 425.0, 935.0, 192
 """DTU's depth range in millimetres, and MVSNet's number of planes."""
@@ -98,7 +98,8 @@ class _Scan:
         if not missing and self.mesh_path.is_file():
             return
         scene = np.random.default_rng([self.parameters.seed, 1, self.number])
-        renderer = Renderer(build_tabletop(scene, self.parameters.lightings))
+        edge = triangle_edge(float(self.cameras[0].intrinsics[0, 0]))
+        renderer = Renderer(build_tabletop(scene, self.parameters.lightings, edge))
         run_all([partial(self._render, renderer, view) for view in missing], workers, bar, len(self.lights))
         shape, rgb = renderer.visible_mesh(self.cameras)
         write_ply(self.mesh_path, shape.vertices, rgb, triangles=shape.triangles)

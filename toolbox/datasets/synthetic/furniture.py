@@ -25,7 +25,7 @@ class Workshop:
         self.rng = rng
         self.large, self.small = MaterialMaker(rng, 0.5), MaterialMaker(rng, 0.16)
 
-    def uniform(self, low: float, high: float) -> float:
+    def uniform(self, low: float | int, high: float | int) -> float:
         """A random number."""
         return float(self.rng.uniform(low, high))
 

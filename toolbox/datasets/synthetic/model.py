@@ -69,7 +69,7 @@ class Lighting:
     """What shines.
 
     Attributes:
-        weights: linear RGB intensity of every light of the scene: its irradiance at distance ``reach``.
+        weights: linear RGB intensity of every light of the scene: its irradiance at the scene's ``reach``.
         ambient: linear RGB light from everywhere, lessened where the surroundings hide it.
     """
 
@@ -85,6 +85,7 @@ class SceneModel:
         bodies: with what they are made of.
         lights: positions of point lights.
         reach: distance at which a light of weight 1 gives irradiance 1; it falls off with the square.
+        light_radius: how far the lights extend, about: nearer than that, they grow no brighter.
         lightings: each image is taken under one of them.
         occlusion_radius: how far surroundings hide the ambient light.
         backdrop: linear RGB radiance by unit viewing direction, for rays that meet no body.
@@ -93,6 +94,7 @@ class SceneModel:
     bodies: list[Body]
     lights: Float[np.ndarray, "k 3"]
     reach: float
+    light_radius: float
     lightings: list[Lighting]
     occlusion_radius: float
     backdrop: Callable[[Rows], Rows]

@@ -15,11 +15,10 @@ Part = tuple[Shape, Material]
 
 
 def _seated(shape: Shape) -> Shape:
-    """Centred, standing on z = 0 with about a tenth of its vertices below: lumps need a base."""
+    """Centred, standing on z = 0 with its lowest bumps below: lumps need a base."""
     x, y, z = shape.vertices.T
-    return Shape(
-        shape.vertices - [(x.min() + x.max()) / 2, (y.min() + y.max()) / 2, np.quantile(z, 0.08)], shape.triangles
-    )
+    base = [(x.min() + x.max()) / 2, (y.min() + y.max()) / 2, min(np.quantile(z, 0.08), z.min() + 0.06 * np.ptp(z))]
+    return Shape(shape.vertices - base, shape.triangles)
 
 
 def _dented(maker: MaterialMaker, shape: Shape, size: float, edge: float, strength: tuple[float, float]) -> Shape:

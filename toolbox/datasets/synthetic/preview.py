@@ -8,7 +8,7 @@ from jaxtyping import Float32, Float64, UInt8
 from .render import Renderer
 from .rigs import dome_rig
 from .sensor import Sensor
-from .tabletop import build_tabletop
+from .tabletop import build_tabletop, triangle_edge
 
 
 class Tabletop(NamedTuple):
@@ -40,8 +40,7 @@ def render_tabletop(
     """
     scene, rig, noise = np.random.SeedSequence(seed).spawn(3)
     cameras = dome_rig(np.random.default_rng(rig), views, size)
-    # Triangles about as large as pixels.
-    edge = float(np.clip(672 / cameras[0].intrinsics[0, 0], 2.2, 6.0))
+    edge = triangle_edge(float(cameras[0].intrinsics[0, 0]))
     renderer = Renderer(build_tabletop(np.random.default_rng(scene), lightings=1, edge=edge), occlusion_directions=32)
     noise_rng = np.random.default_rng(noise)
     sensor = sensor or Sensor()

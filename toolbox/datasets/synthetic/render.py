@@ -214,7 +214,7 @@ class Renderer:
         rays[:, :3] = (hits.points[:, lit] + self._bias * hits.normals[:, lit]).T
         rays[:, 3:] = position - rays[:, :3]
         lit = lit[~self._scene.test_occlusions(_tensor(rays), tnear=0.0, tfar=0.999).numpy()]
-        strength = np.float32(self.model.reach**2) / square[lit]
+        strength = np.float32(self.model.reach**2) / (square[lit] + np.float32(self.model.light_radius**2))
         diffuse[lit] = facing[lit] * strength
         half = _unit(toward_light[:, lit] + toward_eye[:, lit])
         aligned = np.clip(_dot(half, hits.normals[:, lit]), 0, 1)

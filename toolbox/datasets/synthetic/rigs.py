@@ -89,14 +89,14 @@ def dome_rig(rng: np.random.Generator, views: int, size: tuple[int, int]) -> lis
 
 
 class _Sway:
-    """A smooth random function of time: zero mean, about unit deviation."""
+    """A smooth random function of the frame number: zero mean, about unit deviation."""
 
     def __init__(self, rng: np.random.Generator, period: float):
         self._rates = 2 * np.pi / (period * rng.uniform(0.7, 1.5, 4))
         self._phases = rng.uniform(0, 2 * np.pi, 4)
 
-    def __call__(self, time: float) -> float:
-        return float(np.sin(self._rates * time + self._phases).sum() / np.sqrt(2))
+    def __call__(self, frame: int) -> float:
+        return float(np.sin(self._rates * frame + self._phases).sum() / np.sqrt(2))
 
 
 def handheld_rig(
@@ -117,15 +117,15 @@ def handheld_rig(
     quick = [_Sway(rng, 7.0) for _ in range(6)]
     start, turn = rng.uniform(0, 2 * np.pi), rng.choice([-1, 1])
     cameras = []
-    for time in range(views):
-        angle = start + turn * 2 * np.pi * time / 100
+    for frame in range(views):
+        angle = start + turn * 2 * np.pi * frame / 100
         around = np.array([np.cos(angle), np.sin(angle)])
-        flat = np.array(extent[:2]) / 2 + np.clip(0.85 + 0.1 * slow["radius"](time), 0.6, 1.0) * reach * around
-        height = 1.5 + 0.08 * slow["height"](time)
-        shake = 0.004 * np.array([quick[k](time) for k in range(3)])
+        flat = np.array(extent[:2]) / 2 + np.clip(0.85 + 0.1 * slow["radius"](frame), 0.6, 1.0) * reach * around
+        height = 1.5 + 0.08 * slow["height"](frame)
+        shake = 0.004 * np.array([quick[k](frame) for k in range(3)])
         centre = np.array([*flat, height]) + shake
-        heading = angle + np.pi + 0.25 * slow["heading"](time) + 0.006 * quick[3](time)
-        pitch = np.radians(-17 + 6 * slow["pitch"](time)) + 0.006 * quick[4](time)
+        heading = angle + np.pi + 0.25 * slow["heading"](frame) + 0.006 * quick[3](frame)
+        pitch = np.radians(-17 + 6 * slow["pitch"](frame)) + 0.006 * quick[4](frame)
         forward = np.array([np.cos(heading) * np.cos(pitch), np.sin(heading) * np.cos(pitch), np.sin(pitch)])
-        cameras.append(Camera(intrinsics, look_at(centre, centre + forward, 0.02 * quick[5](time)), size))
+        cameras.append(Camera(intrinsics, look_at(centre, centre + forward, 0.02 * quick[5](frame)), size))
     return cameras

@@ -46,7 +46,7 @@ def build_room(rng: np.random.Generator) -> Room:
     panes = _window_lights(extent, window_wall)
     lights = np.concatenate([bulbs, panes])
     return Room(
-        SceneModel(bodies, lights, 2.0, [_lighting(workshop, lights, len(bulbs), middle)], 0.8, _nothing), extent
+        SceneModel(bodies, lights, 2.0, 0.4, [_lighting(workshop, lights, len(bulbs), middle)], 0.8, _nothing), extent
     )
 
 
@@ -114,8 +114,8 @@ def _window(workshop: Workshop) -> list[Part]:
     frame += [slab([bar, 0.05, tall], [x, 0.025, bottom]) for x in (-wide / 2, 0.0, wide / 2)]
     frame.append(slab([wide + 0.1, 0.16, 0.03], [0, 0.08, bottom - 0.03]))
     pane = slab([wide, 0.01, tall], [0, 0.005, bottom])
-    sky = np.array([[0.35, 0.4, 0.3], [0.6, 0.68, 0.75], [0.8, 0.86, 0.92]])
-    view = Material(Mottled(workshop.large.noise, sky, 0.5, 0.3, 0.6, 0.03), 0.1, 60.0, 0.9)
+    sky = np.array([[0.15, 0.2, 0.1], [0.35, 0.42, 0.5], [0.6, 0.68, 0.75]])
+    view = Material(Mottled(workshop.large.noise, sky, 0.4, 0.3, 0.7, 0.05), 0.1, 60.0, 0.7)
     cloth = workshop.large.any_of(workshop.small.cloth, workshop.large.cloth, workshop.large.clay)
     curtains = [_curtain(workshop, side * (wide / 2 + 0.06), bottom + tall + 0.1) for side in (-1, 1)]
     return [(merge(frame), workshop.large.plain()), (pane, view), (merge(curtains), cloth)]
@@ -165,7 +165,9 @@ def _wall_paint(workshop: Workshop) -> Material:
     """Painted plaster: nearly plain, with stains and roughness."""
     maker = workshop.large
     colour = maker.colour((0.02, 0.35), (0.65, 0.95))
-    pattern = Mottled(maker.noise, maker.shades(colour, 4, 0.2), 0.9, 0.2, 0.9, workshop.uniform(0.02, 0.06))
+    pattern = Mottled(
+        maker.noise, maker.shades(colour, 4, 0.2), 0.9, workshop.uniform(0.05, 0.2), 0.9, workshop.uniform(0.02, 0.06)
+    )
     return Material(pattern, 0.01, 10.0)
 
 
@@ -200,10 +202,15 @@ def _ceiling_lamps(workshop: Workshop, extent: tuple[float, float, float]) -> tu
 
 def _window_lights(extent: tuple[float, float, float], wall: int) -> np.ndarray:
     """Two points just inside the window."""
-    x, y, _ = extent
+    (x, y, _), inside = extent, 0.45
     spots = []
     for along in (-0.3, 0.3):
-        on_wall = [(x / 2 + along, 0.25), (x - 0.25, y / 2 + along), (x / 2 + along, y - 0.25), (0.25, y / 2 + along)]
+        on_wall = [
+            (x / 2 + along, inside),
+            (x - inside, y / 2 + along),
+            (x / 2 + along, y - inside),
+            (inside, y / 2 + along),
+        ]
         spots.append([*on_wall[wall], 1.65 + along / 2])
     return np.array(spots)
 
@@ -213,7 +220,7 @@ def _lighting(workshop: Workshop, lights: np.ndarray, bulbs: int, middle: np.nda
     table = middle + np.array([0, 0, 0.75])
     offset = lights - table
     distance = np.linalg.norm(offset, axis=1)
-    received = np.clip(offset[:, 2] / distance, 0.05, 1) * (2.0 / distance) ** 2
+    received = np.clip(offset[:, 2] / distance, 0.05, 1) * 4.0 / (distance**2 + 0.16)
     daylight, ambient = workshop.uniform(0.15, 0.4), workshop.uniform(0.4, 0.55)
     share = np.concatenate([np.full(bulbs, (1 - daylight) / bulbs), np.full(len(lights) - bulbs, daylight / 2)])
     weights = (1 - ambient) * share / received.clip(0.2)

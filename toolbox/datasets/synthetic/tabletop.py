@@ -17,6 +17,11 @@ OBJECTS_RADIUS = 180.0
 _LIGHTS = 10
 
 
+def triangle_edge(focal: float) -> float:
+    """About the size of a pixel on the table, 2.2 to 6 mm, for a focal length in pixels."""
+    return min(max(672.0 / focal, 2.2), 6.0)
+
+
 def build_tabletop(rng: np.random.Generator, lightings: int = 7, edge: float = 2.2) -> SceneModel:
     """A random tabletop.
 
@@ -39,7 +44,7 @@ def build_tabletop(rng: np.random.Generator, lightings: int = 7, edge: float = 2
             # A little into the table, so that no light shines below.
             bodies += place(parts, rng.uniform(0, 2 * np.pi), np.array([*spot, -0.3]))
     lights = _lamp_positions(rng)
-    return SceneModel(bodies, lights, 900.0, _lightings(rng, lights, lightings), 70.0, _Backdrop(rng))
+    return SceneModel(bodies, lights, 900.0, 0.0, _lightings(rng, lights, lightings), 70.0, _Backdrop(rng))
 
 
 def _table(maker: MaterialMaker, edge: float) -> list[Body]:
@@ -80,17 +85,17 @@ def _lamp_positions(rng: np.random.Generator) -> np.ndarray:
 def _lightings(rng: np.random.Generator, lamps: np.ndarray, count: int) -> list[Lighting]:
     """Some lamps on each; every lighting gives a level surface in the middle the same light."""
     result = []
+    keys = rng.permutation(len(lamps))
     for index in range(count):
         if index == count // 2:
-            switched = np.full(len(lamps), 1.0)
-            ambient = 0.45
+            switched, ambient = np.full(len(lamps), 1.0), 0.45
         else:
+            # A pair of neighbours, and a dim lamp somewhere else.
             switched = np.zeros(len(lamps))
-            key = rng.integers(len(lamps))
-            nearest = np.argsort(np.linalg.norm(lamps - lamps[key], axis=1))
-            switched[nearest[: rng.integers(2, 4)]] = rng.uniform(0.6, 1.0)
-            switched[rng.integers(len(lamps))] += 0.3
-            ambient = rng.uniform(0.2, 0.4)
+            nearest = np.argsort(np.linalg.norm(lamps - lamps[keys[index]], axis=1))
+            switched[nearest[:2]] = [1.0, rng.uniform(0.2, 0.8)]
+            switched[rng.integers(len(lamps))] += rng.uniform(0.0, 0.3)
+            ambient = rng.uniform(0.1, 0.3)
         level = (switched * lamps[:, 2] / np.linalg.norm(lamps, axis=1)).sum()
         tint = np.exp(rng.uniform(-0.08, 0.08)) ** np.array([1, 0, -1])
         weights = (1 - ambient) * 1.1 * switched[:, None] / level * tint
