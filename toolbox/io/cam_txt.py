@@ -112,7 +112,7 @@ def read_pair_txt(path: str | Path) -> dict[int, list[tuple[int, float]]]:
     except (ValueError, IndexError) as error:
         raise UserError(
             path,
-            "is malformed or truncated (expected the number of views; then per view its id and 'n id score id score ...')",
+            "is malformed or truncated (expected: number of views; per view its id and 'n id score id score ...')",
             "Write it anew, or remove it to have source views chosen from the cameras",
         ) from error
     return pairs
