@@ -29,3 +29,6 @@ __all__ = [
     "register_safe_loading",
     "seed_everything",
 ]
+
+# Whoever imports the engine (a config's scope does) has mmengine's loaders replaced by the safe ones.
+register_safe_loading()

@@ -16,7 +16,7 @@ from toolbox.errors import UserError
 from toolbox.io import atomic_path
 from toolbox.registry import RUNNERS
 
-from .checkpoint import check_weights, load_checkpoint_file, register_safe_loading, state_dict_of
+from .checkpoint import check_weights, load_checkpoint_file, state_dict_of
 from .distributed import init_distributed
 
 
@@ -28,10 +28,6 @@ class ToolboxRunner(mmengine.runner.Runner):
     (the config's ``strict_load = False`` takes what fits, for fine-tuning). They are written whole or not at all.
     Several processes work without a GPU (gloo).
     """
-
-    def __init__(self, *args: object, **kwargs: object):
-        register_safe_loading()
-        super().__init__(*args, **kwargs)
 
     def setup_env(self, env_cfg: dict) -> None:
         """Join the process group before mmengine would, which does so for GPUs only."""

@@ -25,6 +25,11 @@ class _SeededIterator:
 
     def __init__(self, batches: Iterator, *position: int):
         self.batches, self.position, self.index = batches, position, 0
+        self._start()
+
+    def _start(self) -> None:
+        """Let a loader that starts at its first fetch (onedl-mmengine's) draw its own seed before it."""
+        getattr(self.batches, "_ensure_iterator", lambda: None)()
 
     def __iter__(self) -> "_SeededIterator":
         return self
@@ -33,6 +38,12 @@ class _SeededIterator:
         seed_everything(*self.position, self.index)
         self.index += 1
         return next(self.batches)
+
+    def skip_iter(self, count: int) -> None:
+        """Go on ``count`` batches later, without loading them (asked for by onedl-mmengine's loop only)."""
+        self.batches.skip_iter(count)
+        self.index += count
+        self._start()
 
 
 @HOOKS.register_module()
