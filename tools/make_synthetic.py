@@ -42,7 +42,10 @@ def main() -> None:
     if arguments.workers is not None and arguments.workers < 1:
         raise UserError(f"--workers {arguments.workers}", "is out of range", "Give at least 1, or leave it out")
     height, width = arguments.size
-    size = (arguments.height or height, arguments.width or width)
+    size = (
+        height if arguments.height is None else arguments.height,
+        width if arguments.width is None else arguments.width,
+    )
     common = (arguments.out, arguments.scenes, arguments.views, arguments.seed, size)
     if arguments.layout == "dtu":
         lightings = 7 if arguments.lightings is None else arguments.lightings

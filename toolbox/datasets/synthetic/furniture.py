@@ -221,7 +221,7 @@ class Workshop:
         parts = shifted(self._table(width, depth, height), [0, -depth / 2, 0])
         low, high = np.array([-width, -depth]) / 2, np.array([width, depth]) / 2
         parts += self.clutter(low, high, height, 8, (0.1, 0.3))
-        for side in (0, np.pi):
+        for side in (0.0, np.pi):
             for x in (-0.25, 0.25):
                 if self.rng.random() < 0.7:
                     at = np.array([x * width, -(depth / 2 + self.uniform(0.05, 0.25)), 0.0])
