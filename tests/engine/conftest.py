@@ -85,6 +85,12 @@ def loader(shuffle: bool, sampler: str = "DefaultSampler", batch_size: int = 2) 
     }
 
 
+@pytest.fixture(autouse=True)
+def unformatted_configs(monkeypatch) -> None:
+    """Configs are stored as they are: pretty-printing them takes most of the time of a tiny run."""
+    monkeypatch.setattr("mmengine.config.config.FormatCode", lambda text, **_: (text, False))
+
+
 @pytest.fixture
 def tiny_config(tmp_path: Path) -> Callable[..., Config]:
     """A config of the tiny run: ``tiny_config(by_epoch, **changes)``."""

@@ -25,6 +25,12 @@ class Ended(NamedTuple):
     err: str
 
 
+@pytest.fixture(autouse=True)
+def unformatted_configs(monkeypatch) -> None:
+    """Configs are stored as they are: pretty-printing them takes most of the time of a tiny run."""
+    monkeypatch.setattr("mmengine.config.config.FormatCode", lambda text, **_: (text, False))
+
+
 @pytest.fixture
 def run_tool(monkeypatch, capfd) -> Callable[..., Ended]:
     """Run ``tools/NAME.py`` with arguments, in this process."""
