@@ -65,7 +65,7 @@ def infer_depth(
     Raises:
         UserError: shapes do not agree, values are not finite, or a depth range is empty.
     """
-    _check(images, intrinsics, world_to_cam, depth_range)
+    check_inputs(images, intrinsics, world_to_cam, depth_range)
     device = next(model.parameters()).device
     batch = MultiViewBatch(images, intrinsics, world_to_cam, depth_range).to(device)
     training = model.training
@@ -76,7 +76,8 @@ def infer_depth(
         model.train(training)
 
 
-def _check(images: Tensor, intrinsics: Tensor, world_to_cam: Tensor, depth_range: Tensor) -> None:
+def check_inputs(images: Tensor, intrinsics: Tensor, world_to_cam: Tensor, depth_range: Tensor) -> None:
+    """Raise UserError naming the first input of ``infer_depth`` whose shape or values make no sense."""
     batch, views = images.shape[:2]
     expected = {
         "images": (images, (batch, views, 3, *images.shape[-2:])),

@@ -64,7 +64,7 @@ class MVSDataset(Dataset):
         self.references: list[tuple[Scene, int, list[int]]] = []
         too_few: list[str] = []
         for scene in self.scenes:
-            selector = ViewSelector(scene)
+            selector = ViewSelector(scene, depth_range)
             for view in scene.views[::every]:
                 sources = selector.sources(view.id, num_sources + extra_sources)
                 if len(sources) < num_sources:

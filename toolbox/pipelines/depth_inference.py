@@ -106,7 +106,7 @@ def infer_scene_depth(
     out: str | Path,
     settings: SceneDepth,
     progress: Progress | None = None,
-) -> dict[str, float]:
+) -> dict[str, float | int]:
     """Write depth, confidence, picture and camera of every reference in ``sources``; views already done are kept.
 
     Features are computed once per view, and one reference's cost volume is held at a time.

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from mmengine.logging import print_log
 from tqdm import tqdm
 
@@ -77,7 +78,7 @@ def reconstruct_scene_files(
     depth_settings = SceneDepth(
         size, settings.num_levels, settings.num_sources, settings.depth_range, bfloat16=settings.bfloat16
     )
-    selector = ViewSelector(scene)
+    selector = ViewSelector(scene, settings.depth_range)
     most = max(settings.num_sources, settings.recipe.num_sources)
     sources = {view.id: selector.sources(view.id, most) for view in scene.views}
     references, left_out = plan_references(scene, sources, settings.depth_range)
@@ -204,7 +205,8 @@ def _evaluate(scene: Scene, out: Path, references: list[int], size: tuple[int, i
     for view_id in references:
         loaded = load_view(scene.view(view_id), size, with_depth=True)
         if loaded.depth is not None:
-            rows.append(depth_metrics(read_pfm(DepthFiles(out, view_id).depth), loaded.depth.numpy()))
+            predicted = torch.from_numpy(read_pfm(DepthFiles(out, view_id).depth))
+            rows.append(depth_metrics(predicted, loaded.depth))
     if not rows:
         raise UserError(scene.name, "has no depth to evaluate against", "Leave out --evaluate")
     return {"views": len(rows), **{name: float(np.nanmean([row[name] for row in rows])) for name in rows[0]}}

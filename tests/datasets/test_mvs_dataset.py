@@ -1,0 +1,64 @@
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from toolbox.datasets import MVSDataset
+from toolbox.errors import UserError
+from toolbox.models.reconstructors import MultiViewPreprocessor
+from toolbox.structures import Scene
+
+
+@pytest.fixture
+def dataset(tabletop_scene: Scene) -> MVSDataset:
+    return MVSDataset(tabletop_scene, num_sources=2, size=(48, 64))
+
+
+def test_sample(dataset, tabletop_scene):
+    assert len(dataset) == len(tabletop_scene.views)
+    sample = dataset[1]
+    assert sample["images"].shape == (3, 3, 48, 64) and sample["images"].dtype == torch.uint8
+    assert sample["intrinsics"].shape == (3, 3, 3) and sample["world_to_cam"].shape == (3, 4, 4)
+    assert sample["depth"].shape == (48, 64) and (sample["depth"] > 0).any()
+    np.testing.assert_allclose(sample["world_to_cam"][0], tabletop_scene.views[1].world_to_cam)
+    assert 1 not in sample["meta"]["source_ids"].tolist()
+
+
+def test_depth_files_are_not_opened_unless_asked_for(tabletop_scene):
+    for view in tabletop_scene.views:
+        Path(view.depth_path).unlink()
+    sample = MVSDataset(tabletop_scene, read_depth=False)[0]
+    assert sample["depth"] is None
+    with pytest.raises(UserError, match="pfm"):
+        MVSDataset(tabletop_scene)[0]
+
+
+def test_extra_sources_vary(tabletop_scene):
+    dataset = MVSDataset(tabletop_scene, num_sources=1, extra_sources=2)
+    picked = Counter(dataset[0]["meta"]["source_ids"].item() for _ in range(40))
+    assert len(picked) == 3
+
+
+def test_given_depth_range(tabletop_scene):
+    sample = MVSDataset(tabletop_scene, depth_range=(400.0, 1000.0))[0]
+    assert sample["depth_range"].tolist() == [400, 1000]
+
+
+def test_too_few_sources(tabletop_scene):
+    with pytest.raises(UserError, match="source views"):
+        MVSDataset(tabletop_scene, num_sources=len(tabletop_scene.views))
+
+
+def test_transforms_and_batches(tabletop_scene):
+    dataset = MVSDataset(tabletop_scene, size=(48, 64), transforms=[{"type": "ColourJitter"}])
+    plain = MVSDataset(tabletop_scene, size=(48, 64))
+    sample = dataset[0]
+    assert sample["images"].dtype == torch.float32 and sample["images"].min() >= 0 and sample["images"].max() <= 1
+    assert (sample["images"] - plain[0]["images"] / 255).abs().max() > 0.01
+    batch = MultiViewPreprocessor()([dataset[0], {**dataset[1], "depth": None}])["batch"]
+    assert batch.images.shape == (2, 3, 3, 48, 64)
+    assert (batch.depth[0] > 0).any() and not batch.depth[1].any(), "a sample without depth is all unknown"
+    assert MultiViewPreprocessor()([{**dataset[0], "depth": None}])["batch"].depth is None
+    assert [m["view_id"] for m in batch.meta] == [0, 1]
