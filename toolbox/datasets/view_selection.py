@@ -41,28 +41,24 @@ class ViewSelector:
         self._rows: dict[int, np.ndarray] = {}
 
     def sources(self, view_id: int, num: int) -> list[int]:
-        """Ids of the ``num`` best source views of a reference, best first; fewer where the scene has fewer views.
+        """Ids of the ``num`` best source views of a reference, best first; fewer where fewer overlap with it.
 
-        The source's pairs come first, in their order. Where they do not suffice, views follow by MVSNet's score over
-        common sparse points, or, in a scene without points, over probes of the reference's frustum. Ties go to the
-        smaller angle between viewing directions, then to the smaller id; views at the reference's own position come
-        last.
+        Where the source lists pairs of the reference, those, in their order. Else the views with a positive MVSNet score
+        over common sparse points, or, in a scene without points, over probes of the reference's frustum; not those at
+        the reference's own position. Ties go to the smaller angle between viewing directions, then to the smaller id.
 
         Raises:
             KeyError: the scene has no such view.
         """
         reference = self._index[view_id]
         listed = [s for s, _ in (self.scene.pairs or {}).get(view_id, []) if s in self._index and s != view_id]
-        chosen = list(dict.fromkeys(listed))[:num]
-        if len(chosen) < num:
-            ranked = self._ranked(reference)
-            chosen += [s for s in ranked if s not in chosen][: num - len(chosen)]
-        return chosen
+        return list(dict.fromkeys(listed))[:num] if listed else self._ranked(reference)[:num]
 
     def _ranked(self, reference: int) -> list[int]:
         scores = self._scores_of(reference)
-        order = np.lexsort((self._ids, self._turn[reference], self._coincident[reference], -scores))
-        return [int(self._ids[k]) for k in order if k != reference]
+        order = np.lexsort((self._ids, self._turn[reference], -scores))
+        useful = (scores > 0) & ~self._coincident[reference]
+        return [int(self._ids[k]) for k in order if useful[k]]
 
     def _scores_of(self, reference: int) -> np.ndarray:
         """(V,) score of each view as a source of the reference."""
