@@ -79,10 +79,10 @@ def poisson_mesh(cloud: PointCloud, recipe: FusionRecipe) -> TriangleMesh:
 
 
 def auto_poisson_depth(cloud: PointCloud) -> int:
-    """Octree depth whose finest cells are about as large as the point spacing, from 5 to 11."""
+    """Deepest octree whose finest cells are no smaller than the point spacing, from 5 to 11 levels."""
     extent = float(np.ptp(cloud.xyz, axis=0).max()) * _POISSON_SCALE
     cells = max(extent / cloud.spacing, 1)
-    return int(np.clip(np.ceil(np.log2(cells)), 5, _MAX_AUTO_DEPTH))
+    return int(np.clip(np.floor(np.log2(cells)), 5, _MAX_AUTO_DEPTH))
 
 
 def from_open3d(mesh) -> TriangleMesh:

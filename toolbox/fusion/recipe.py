@@ -36,7 +36,7 @@ class FusionRecipe:
         max_points: above it the cloud is merged in cells, growing from one footprint until it fits.
         surface_voxel: cells, in footprints, in which points are merged before normals and Poisson.
         normal_neighbours, normal_radius: neighbours of a normal's plane fit, at most, and how far, in point spacings.
-        poisson_depth: octree depth; None takes the depth whose cells are as large as the point spacing (at most 11).
+        poisson_depth: octree depth; None takes the deepest whose cells are no smaller than the point spacing (5 to 11).
         trim_quantile: the Poisson surface's least supported vertices are removed (quantile of the density).
         trim_distance: Poisson vertices farther than this many point spacings from any point are removed.
         tsdf_voxel: edge in the scene's unit; None takes two footprints.
@@ -55,14 +55,14 @@ class FusionRecipe:
     cloud_voxel: float = 1.0
     max_points: int = 5_000_000
     surface_voxel: float = 2.0
-    normal_neighbours: int = 30
-    normal_radius: float = 4.0
+    normal_neighbours: int = 100
+    normal_radius: float = 6.0
     poisson_depth: int | None = None
     trim_quantile: float = 0.0
-    trim_distance: float = 4.0
+    trim_distance: float = 2.0
     tsdf_voxel: float | None = None
     tsdf_truncation: float = 4.0
-    tsdf_min_weight: float = 3.0
+    tsdf_min_weight: float = 1.0
 
     def __post_init__(self):
         if self.method not in METHODS:

@@ -235,13 +235,18 @@ def overview_camera(
     level = np.cos(azimuth) * forward + np.sin(azimuth) * side
     direction = np.cos(elevation) * level - np.sin(elevation) * up
     low, high = np.quantile(xyz, (0.01, 0.99), axis=0)
-    target = (low + high) / 2
     height, width = size
     focal = 0.5 * width / np.tan(np.radians(field_of_view_degrees) / 2)
     intrinsics = np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]])
-    radius = float(np.linalg.norm(high - low)) / 2
-    distance = 0.9 * radius / np.sin(np.arctan(0.5 * min(size) / focal))
-    return intrinsics, look_at(target - distance * direction, target, up)
+    inside = ((xyz >= low) & (xyz <= high)).all(axis=1)
+    rotation = look_at(-direction, np.zeros(3), up)[:3, :3]
+    seen = (xyz[inside] if inside.any() else xyz) @ rotation.T
+    middle = (seen.min(0) + seen.max(0)) / 2
+    seen = seen - middle
+    # The nearest position from which each point falls within the central 94 % of the picture.
+    distance = np.max(np.abs(seen[:, :2]) * focal / (0.47 * np.array([width, height])) - seen[:, 2:])
+    target = middle @ rotation
+    return intrinsics, look_at(target - max(float(distance), 1e-6) * direction, target, up)
 
 
 def _unit(vector: np.ndarray, fallback: np.ndarray) -> Float[np.ndarray, "3"] | Float32[np.ndarray, "3"]:
