@@ -12,6 +12,8 @@ from .noise import rotate
 from .rigs import Camera
 from .sensor import tone
 
+# Difference of the square root of the radiance that asks for several rays in a pixel.
+_CONTRAST = 0.22
 _SUBPIXELS = ((-0.25, -0.25), (0.25, -0.25), (-0.25, 0.25), (0.25, 0.25))
 
 
@@ -208,18 +210,22 @@ class Renderer:
         square = _dot(offset, offset)
         toward_light = offset / np.sqrt(square)
         facing = _dot(toward_light, hits.normals)
-        diffuse, highlight = np.zeros_like(facing), np.zeros_like(facing)
         lit = np.flatnonzero(facing > 0)
         rays = np.empty((len(lit), 6), np.float32)
         rays[:, :3] = (hits.points[:, lit] + self._bias * hits.normals[:, lit]).T
         rays[:, 3:] = position - rays[:, :3]
-        lit = lit[~self._scene.test_occlusions(_tensor(rays), tnear=0.0, tfar=0.999).numpy()]
-        strength = np.float32(self.model.reach**2) / (square[lit] + np.float32(self.model.light_radius**2))
-        diffuse[lit] = facing[lit] * strength
-        half = _unit(toward_light[:, lit] + toward_eye[:, lit])
-        aligned = np.clip(_dot(half, hits.normals[:, lit]), 0, 1)
-        specular, shininess = gloss[0, lit], gloss[1, lit]
-        highlight[lit] = specular * (shininess + 8) / 8 * aligned**shininess * strength * facing[lit]
+        hidden = self._scene.test_occlusions(_tensor(rays), tnear=0.0, tfar=0.999).numpy()
+        visible = np.zeros_like(facing)
+        visible[lit[~hidden]] = 1
+        softened = square + np.float32(self.model.light_radius**2)
+        diffuse = visible * facing * (np.float32(self.model.reach**2) / softened)
+        aligned = _dot(_unit(toward_light + toward_eye), hits.normals)
+        highlight = np.zeros_like(facing)
+        # Elsewhere the highlight is too faint to see.
+        glossy = np.flatnonzero((aligned > 0.5) & (visible > 0) & (gloss[0] > 0))
+        specular, shininess = gloss[0, glossy], gloss[1, glossy]
+        lobe = np.minimum(aligned[glossy], 1) ** shininess
+        highlight[glossy] = specular * (shininess + 8) / 8 * lobe * diffuse[glossy]
         return diffuse, highlight
 
     def _openness(self, normals: Float32[np.ndarray, "n 3"], directions: int) -> Float32[np.ndarray, " n"]:
@@ -253,8 +259,9 @@ class Renderer:
         ):
             border = body[first] != body[second]
             border |= np.abs(inverse[first] - inverse[second]) > 0.03 * np.maximum(inverse[first], inverse[second])
-            border |= (normals[(slice(None), *first)] * normals[(slice(None), *second)]).sum(axis=0) < 0.9
-            border |= np.abs(light[first] - light[second]) > 0.15
+            aligned = (normals[(slice(None), *first)] * normals[(slice(None), *second)]).sum(axis=0)
+            border |= (aligned < 0.9) & (body[first] >= 0)
+            border |= np.abs(light[first] - light[second]) > _CONTRAST
             edges[first] |= border
             edges[second] |= border
         return edges
