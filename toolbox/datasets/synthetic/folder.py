@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -111,14 +111,13 @@ def _one_thread_each() -> Iterator[None]:
 def run_all(tasks: Sequence[Callable[[], None]], workers: int | None, bar: tqdm, steps: int) -> None:
     """Run independent tasks on ``workers`` threads (None: one for each processor); each moves the bar by ``steps``.
 
-    The first error stops what has not begun, and is raised.
+    The first error, or an interruption, stops what has not begun, and is raised.
     """
     with _one_thread_each(), ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        futures = [pool.submit(task) for task in tasks]
-        for future in futures:
-            future.add_done_callback(lambda _: bar.update(steps))
-        done, waiting = wait(futures, return_when=FIRST_EXCEPTION)
-        for future in waiting:
-            future.cancel()
-        for future in done:
-            future.result()
+        try:
+            for finished in as_completed([pool.submit(task) for task in tasks]):
+                finished.result()
+                bar.update(steps)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
