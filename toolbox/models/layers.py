@@ -46,6 +46,11 @@ class ConvBlock(nn.Module):
         if transposed:
             settings["output_padding"] = stride - 1
         self.conv = (_TRANSPOSED if transposed else _CONVS)[dims](in_channels, out_channels, kernel, **settings)
+        # PyTorch's own start shrinks the signal layer by layer: a cost volume of such features is below the
+        # normalisation's epsilon, and training only starts once they have grown.
+        nn.init.kaiming_normal_(self.conv.weight, a=negative_slope or 0.0, mode="fan_in", nonlinearity="leaky_relu")
+        if self.conv.bias is not None:
+            nn.init.zeros_(self.conv.bias)
         self.norm = build_norm(norm, out_channels, dims)
         self.act = nn.Identity() if negative_slope is None else nn.LeakyReLU(negative_slope, inplace=True)
 
