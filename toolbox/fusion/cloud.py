@@ -166,8 +166,8 @@ def estimate_normals(
 
 def merge_for_surface(cloud: PointCloud, recipe: FusionRecipe) -> MergedCells:
     """Points merged in the cells that normals and Poisson work on (``surface_voxel``); 0 merges only equal points."""
-    cell = recipe.surface_voxel * point_spacing(cloud)
-    return merge_in_cells(cloud, cell if cell > 0 else 1e-6 * point_spacing(cloud))
+    spacing = point_spacing(cloud)
+    return merge_in_cells(replace(cloud, spacing=spacing), max(recipe.surface_voxel, 1e-6) * spacing)
 
 
 class CloudBuilder:

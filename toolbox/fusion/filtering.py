@@ -89,10 +89,7 @@ class SceneMaps:
         return stack_padded([self.depths[i] for i in ids])
 
     def source_images(self, ids: Sequence[int]) -> Tensor:
-        return torch.stack([stack_padded(channel) for channel in zip(*(self._planes(i) for i in ids), strict=True)], -1)
-
-    def _planes(self, view_id: int) -> tuple[Tensor, ...]:
-        return self.images[view_id].unbind(-1)
+        return stack_padded([self.images[i] for i in ids])
 
     def candidates(self, view: FusionView) -> Candidates:
         depth = view.read_depth()

@@ -76,12 +76,9 @@ class FusionRecipe:
                 continue
             if not (value >= 0 if field.name in zero_allowed else value > 0):
                 raise UserError(f"{field.name}={value}", "must be positive", _REMEDY)
-        if not (self.trim_quantile < 1 and self.min_confidence <= 1):
-            raise UserError(
-                f"trim_quantile={self.trim_quantile}, min_confidence={self.min_confidence}",
-                "are fractions: at most 1 (the quantile less than 1)",
-                _REMEDY,
-            )
+        for name in ("trim_quantile", "min_confidence", "max_relative_depth"):
+            if not getattr(self, name) < 1:
+                raise UserError(f"{name}={getattr(self, name)}", "is a fraction and must be less than 1", _REMEDY)
         if self.min_views > self.num_sources:
             raise UserError(
                 f"min_views={self.min_views}",
@@ -108,7 +105,9 @@ class FusionRecipe:
                 raise UserError(f"'{key}'", "is no setting of a fusion recipe", _nearest(key, known))
         if preset is not None and preset not in PRESETS:
             raise UserError(f"preset='{preset}'", "no fusion recipe of that name", _nearest(preset, list(PRESETS)))
-        return replace(PRESETS[preset] if preset else cls(), **values)
+        types = {field.name: field.type for field in fields(cls)}
+        typed = {key: _typed(key, value, types[key]) for key, value in values.items()}
+        return replace(PRESETS[preset] if preset else cls(), **typed)
 
     def describe(self) -> str:
         """One line for logs and reports, naming every setting that the method uses."""
@@ -138,6 +137,16 @@ class FusionRecipe:
                 f"and beyond {self.trim_distance:g} spacings"
             )
         return "; ".join(parts)
+
+
+def _typed(key: str, value: object, kind: object) -> object:
+    """The value as the setting's type; whole numbers may stand for real ones."""
+    if isinstance(value, int) and not isinstance(value, bool) and kind in (float, float | None):
+        value = float(value)
+    if isinstance(value, bool) or not isinstance(value, kind):
+        name = getattr(kind, "__name__", str(kind))
+        raise UserError(f"{key}={value!r}", f"is no {name}", _REMEDY)
+    return value
 
 
 def _nearest(name: str, known: list[str]) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Shaped, UInt8
 from torch import Tensor
 
 from toolbox.errors import UserError
@@ -89,12 +89,12 @@ class ArrayCache:
         return array
 
 
-def stack_padded(maps: Sequence[Tensor]) -> Float[Tensor, "v h w"]:
+def stack_padded(maps: Sequence[Tensor]) -> Shaped[Tensor, "v h w *c"]:
     """Stack maps of any sizes, zeros to the right and below: what lies outside a map reads as 0 anyway."""
     height, width = max(m.shape[0] for m in maps), max(m.shape[1] for m in maps)
     if all(m.shape == (height, width) for m in maps):
         return torch.stack(list(maps))
-    stacked = maps[0].new_zeros(len(maps), height, width)
+    stacked = maps[0].new_zeros(len(maps), height, width, *maps[0].shape[2:])
     for target, source in zip(stacked, maps, strict=True):
         target[: source.shape[0], : source.shape[1]] = source
     return stacked
