@@ -18,7 +18,7 @@ def test_variance_is_a_variance():
     torch.testing.assert_close(volume, stacked().var(dim=0, unbiased=False))
     assert volume.min() >= -1e-6
     published = Variance(published_aliasing=True)(REFERENCE, iter(WARPED))
-    assert (published < -1e-3).float().mean() > 0.05
+    assert (published < -1e-3).float().mean() > 0.02
 
 
 def test_published_aliasing_formula():
