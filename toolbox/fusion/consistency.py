@@ -105,7 +105,7 @@ class SourceViews:
         across_y = (self.centres[:, 2:] * xy[:, 1]).sub_(self.centres[:, 1:2])
         displacement = across_x.square_().add_(across_y.square_()).mul_(change.square_())
         mask &= displacement < (returned * max_reprojection_px).square_()
-        # With limits under 1 this also refuses points that come back behind the reference.
+        # With limits of at most 1 this also refuses points that come back behind the reference.
         mask &= shift.abs_() < depth * max_relative_depth
         return mask, returned
 
@@ -150,7 +150,7 @@ def check_geometric_consistency(
     Args:
         ref_depth, src_depths: z-depth, 0 where unknown (never consistent).
         max_reprojection_px: distance of the reprojected pixel, in reference pixels.
-        max_relative_depth: |reprojected depth - depth| / depth; less than 1.
+        max_relative_depth: |reprojected depth - depth| / depth; at most 1.
     """
     height, width = ref_depth.shape
     sources = SourceViews(ref_intrinsics, ref_world_to_cam, src_depths, src_intrinsics, src_world_to_cam)

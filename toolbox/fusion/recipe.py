@@ -76,9 +76,10 @@ class FusionRecipe:
                 continue
             if not (value >= 0 if field.name in zero_allowed else value > 0):
                 raise UserError(f"{field.name}={value}", "must be positive", _REMEDY)
-        for name in ("trim_quantile", "min_confidence", "max_relative_depth"):
-            if not getattr(self, name) < 1:
-                raise UserError(f"{name}={getattr(self, name)}", "is a fraction and must be less than 1", _REMEDY)
+        for name in ("min_confidence", "max_relative_depth", "trim_quantile"):
+            value = getattr(self, name)
+            if value > 1 or (name == "trim_quantile" and value == 1):
+                raise UserError(f"{name}={value}", "is a fraction and must not exceed 1", _REMEDY)
         if self.min_views > self.num_sources:
             raise UserError(
                 f"min_views={self.min_views}",
