@@ -13,9 +13,7 @@ from toolbox.errors import exit_on_user_error
 def parse_args() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "scene", type=Path, help="folder or file of any format that docs/scenes.md lists"
-    )
+    parser.add_argument("scene", type=Path, help="folder or file of any format that docs/scenes.md lists")
     parser.add_argument("--config", required=True, help="config file of the network")
     parser.add_argument("--checkpoint", required=True, help="its weights")
     parser.add_argument("--out", required=True, type=Path, help="folder of the results; a run there is resumed")

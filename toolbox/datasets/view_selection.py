@@ -43,7 +43,7 @@ class ViewSelector:
     def sources(self, view_id: int, num: int) -> list[int]:
         """Ids of the ``num`` best source views of a reference, best first; fewer where fewer overlap with it.
 
-        Where the source lists pairs of the reference, those, in their order. Else the views with a positive MVSNet score
+        Where the source lists pairs of the reference, those, in order. Else the views with a positive MVSNet score
         over common sparse points, or, in a scene without points, over probes of the reference's frustum; not those at
         the reference's own position. Ties go to the smaller angle between viewing directions, then to the smaller id.
 
