@@ -42,6 +42,7 @@ def main_steps(out: Path, iterations: int) -> None:
     options = [f"{loader}_dataloader.dataset.scenes.root={data}" for loader in ("train", "val", "test")]
     options += [f"train_dataloader.dataset.scenes.scans={scans}"]
     options += [f"{loader}_dataloader.dataset.scenes.scans=[{held_out}]" for loader in ("val", "test")]
+    options += [f"{loader}_dataloader.dataset.scenes.lightings=[1]" for loader in ("val", "test")]
     checkpoint = work / f"iter_{iterations}.pth"
     if not checkpoint.exists():
         run("train.py", CONFIG, "--work-dir", work, "--resume", "--cfg-options", *options,

@@ -1,7 +1,7 @@
 """Reference views with their sources, from any importer's scenes."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from mmengine.logging import print_log
@@ -43,6 +43,8 @@ class MVSDataset(Dataset):
         extra_sources: choose ``num_sources`` at random among so many more of the best ones (0: always the best).
         transforms: from TRANSFORMS, in order.
     """
+
+    metainfo: ClassVar[dict] = {}  # mmengine's visualizer asks for it
 
     def __init__(
         self,

@@ -56,7 +56,7 @@ def test_odd_numbers_are_refused():
 @settings(max_examples=40, deadline=None)
 @given(st.floats(-0.4, 0.4), st.floats(-0.4, 0.4), st.floats(-0.3, 0.3), st.floats(-0.3, 0.3), st.floats(1.5, 8.0))
 def test_one_interval_shifts_by_one_pixel(x, y, z, yaw, depth):
-    """The closed form against projecting the two depths; the whole-pixel step exactly, the small step to first order."""
+    """The closed form against projecting the two depths: whole pixels exactly, small steps to first order."""
     if math.hypot(x, y) < 0.05:
         x += 0.2
     level = geometry((x, y, z), yaw=yaw)
