@@ -71,6 +71,14 @@ def test_normals_are_the_spheres_and_point_to_the_cameras(ring, all_others, clou
     assert np.degrees(np.arccos(np.clip(np.median(cosine), -1, 1))) < 6
 
 
+def test_isolated_and_coinciding_points_have_normals_too():
+    xyz = np.array([[0, 0, 5], [0, 0, 5], [0, 0, 5], [9, 0, 5], [0, 9, 5]], np.float32)
+    cloud = PointCloud(xyz, np.zeros((5, 3), np.uint8), np.zeros(5, np.int32), spacing=0.1)
+    normals = estimate_normals(cloud, {0: np.zeros(3)}, FusionRecipe()).normals
+    np.testing.assert_allclose(np.linalg.norm(normals, axis=1), 1, atol=1e-5)
+    assert ((normals * -xyz).sum(1) >= 0).all()
+
+
 def test_normals_of_a_thin_wall_follow_the_side_it_was_seen_from():
     rng = np.random.default_rng(0)
     sheet = np.concatenate([rng.uniform(-1, 1, (1000, 2)), np.zeros((1000, 1))], 1).astype(np.float32)

@@ -159,8 +159,11 @@ def estimate_normals(
     normals = np.asarray(points.normals)[merged.cell_of_point].astype(np.float32)
     ids, index = np.unique(cloud.view_id, return_inverse=True)
     centres = np.stack([np.asarray(camera_centres[int(i)], dtype=np.float64) for i in ids])
-    towards_camera = np.einsum("nc,nc->n", centres[index] - cloud.xyz, normals)
-    normals[towards_camera < 0] *= -1
+    towards = centres[index] - cloud.xyz
+    normals[np.einsum("nc,nc->n", towards, normals) < 0] *= -1
+    # Too few neighbours, or all at one place: no plane. The camera's direction is the best guess.
+    lost = ~(np.linalg.norm(normals, axis=1) > 0.5)
+    normals[lost] = towards[lost] / np.linalg.norm(towards[lost], axis=1, keepdims=True)
     return replace(cloud, normals=normals)
 
 
@@ -209,15 +212,12 @@ class CloudBuilder:
         return joined, weight
 
     def _merge(self, cell: float) -> int:
-        merged = merge_in_cells(*self._swap(cell))
+        joined, weight = self._joined()
+        self._parts = []  # frees the parts before the merge needs its own memory
+        merged = merge_in_cells(joined, cell, weight)
         self._parts = [(merged.cloud, merged.weight)]
         self._cell = cell
         return len(merged.cloud)
-
-    def _swap(self, cell: float) -> tuple[PointCloud, float, np.ndarray]:
-        joined, weight = self._joined()
-        self._parts = []
-        return joined, cell, weight
 
     def _shrink(self) -> None:
         # Down to three quarters, so that not every further view merges everything again.

@@ -120,9 +120,11 @@ class SourceViews:
         counts, averages = [], []
         for xy_block, depth_block in zip(xy.split(BLOCK), depth.split(BLOCK), strict=True):
             mask, returned = self.compare(xy_block, depth_block, max_reprojection_px, max_relative_depth)
-            counts.append(mask.sum(0))
-            averages.append(average_consistent_depth(depth_block, returned, mask))
-        return torch.cat(counts), torch.cat(averages)
+            weight = mask.to(depth.dtype)
+            count = weight.sum(0)
+            averages.append(returned.mul_(weight).sum(0).add_(depth_block).div_(count + 1))
+            counts.append(count)
+        return torch.cat(counts).long(), torch.cat(averages)
 
 
 def filter_confidence(

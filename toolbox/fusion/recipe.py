@@ -59,7 +59,7 @@ class FusionRecipe:
     normal_radius: float = 6.0
     poisson_depth: int | None = None
     trim_quantile: float = 0.0
-    trim_distance: float = 2.0
+    trim_distance: float = 3.0
     tsdf_voxel: float | None = None
     tsdf_truncation: float = 4.0
     tsdf_min_weight: float = 1.0

@@ -2,7 +2,7 @@
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Num, UInt8
+from jaxtyping import Num, UInt8
 
 from .drawing import hstack, put_text
 
@@ -94,9 +94,7 @@ def depth_with_legend(
     return hstack([depth_to_rgb(depth, (near, far)), bar, _scale(height, far, near, unit)])
 
 
-def _scale(
-    height: int, bottom: float, top: float, unit: str
-) -> Float[np.ndarray, "h w 3"] | UInt8[np.ndarray, "h w 3"]:
+def _scale(height: int, bottom: float, top: float, unit: str) -> UInt8[np.ndarray, "h w 3"]:
     """Numbers beside a colour bar: of its top, middle and bottom."""
     labels = [f"{value:.3g} {unit}".strip() for value in (top, (top + bottom) / 2, bottom)]
     scale = np.full((height, 12 + 8 * max(map(len, labels)), 3), 255, np.uint8)
