@@ -2,6 +2,9 @@
 # make test   style, import floors and tests
 # Both set up .venv first. PYTHON chooses the interpreter: make PYTHON=python3.12 test
 
+# Threads that wait let others run: on a machine with other work, spinning ones make training several times slower.
+export OMP_WAIT_POLICY ?= PASSIVE
+
 PYTHON ?= python3
 VENV := .venv
 IN := $(VENV)/bin

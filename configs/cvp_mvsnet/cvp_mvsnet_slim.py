@@ -70,3 +70,6 @@ test_cfg = dict()
 # The run is counted in iterations.
 default_hooks = dict(checkpoint=dict(by_epoch=False, interval=500))
 log_processor = dict(by_epoch=False)
+
+# Defaults of tools/reconstruct.py.
+reconstruction = dict(max_size=960, num_levels=3, num_sources=4)

@@ -28,3 +28,6 @@ val_dataloader = dict(dataset=dict(size=(512, 640)))
 test_dataloader = dict(dataset=dict(size=(512, 640)))
 train_cfg = dict(max_epochs=16)
 param_scheduler = dict(milestones=[10, 12, 14])
+
+# Defaults of tools/reconstruct.py.
+reconstruction = dict(num_sources=4, recipe=dict(preset="dtu"))

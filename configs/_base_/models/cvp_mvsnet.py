@@ -18,3 +18,6 @@ model = dict(
     ),
     losses=dict(depth=dict(type="SupervisedDepthLoss")),
 )
+
+# Defaults of tools/reconstruct.py: the setting of the paper's evaluation.
+reconstruction = dict(num_levels=5, num_sources=4, recipe=dict(preset="dtu"))

@@ -35,9 +35,7 @@ class Variance(nn.Module):
     def forward(self, reference: Float[Tensor, "b c h w"], warped: Iterable[WarpedView]) -> Float[Tensor, "b c d h w"]:
         """One pass over the sources; raises ValueError if there is none."""
         reference = reference[:, :, None]
-        square_sum = reference.square()
-        total = square_sum if self.published_aliasing else reference
-        count: Tensor | int = 1
+        total, square_sum, count = None, None, 1
         for source, valid in warped:
             if self.valid_only:
                 weight = valid[:, None].to(source.dtype)
@@ -45,11 +43,18 @@ class Variance(nn.Module):
                 count = count + weight
             else:
                 count = count + 1
-            total = total + source
-            square_sum = square_sum + source.square()
-        if isinstance(count, int) and count == 1:
+            if total is None:
+                square = reference.square()
+                total = (square if self.published_aliasing else reference) + source
+                square_sum = torch.addcmul(square, source, source)
+            else:
+                # In place: a volume is the largest thing there is.
+                total += source
+                square_sum.addcmul_(source, source)
+        if total is None:
             raise ValueError("a cost volume needs at least one source view")
-        return square_sum / count - (total / count).square()
+        mean = total / count
+        return torch.addcmul(square_sum / count, mean, mean, value=-1)
 
 
 @COST_VOLUMES.register_module()

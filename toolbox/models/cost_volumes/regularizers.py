@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from toolbox.models.layers import ConvBlock
+from toolbox.models.layers import Conv3d, ConvBlock
 from toolbox.registry import COST_VOLUMES
 
 
@@ -42,7 +42,7 @@ class HourglassRegularizer(nn.Module):
         self.conv4a = _block(c2, c2, norm)
         self.conv5 = _block(c2, c1, norm, up=True)
         self.conv6 = _block(c1, c0, norm, stride=2, up=True)
-        self.prob0 = nn.Conv3d(c0, 1, 3, padding=1)
+        self.prob0 = Conv3d(c0, 1, 3, padding=1)
 
     def forward(self, volume: Float[Tensor, "b c d h w"]) -> Float[Tensor, "b d h w"]:
         """Scores; the softmax over d is the caller's."""
@@ -76,7 +76,7 @@ class UNetRegularizer(nn.Module):
             for fine, coarse in pairwise(channels)
         )
         self.up = nn.ModuleList(_block(coarse, fine, norm, stride=2, up=True) for fine, coarse in pairwise(channels))
-        self.prob = nn.Conv3d(channels[0], 1, 3, padding=1)
+        self.prob = Conv3d(channels[0], 1, 3, padding=1)
 
     def forward(self, volume: Float[Tensor, "b c d h w"]) -> Float[Tensor, "b d h w"]:
         """Scores; the softmax over d is the caller's."""
