@@ -20,7 +20,7 @@ from torch import Tensor
 
 from toolbox.geometry import pixel_grid, relative_projection
 
-BLOCK = 16384  # pixels compared at a time: with ten sources a block's arrays stay in the cache
+BLOCK = 8192  # pixels compared at a time: with ten sources a block's arrays stay in the cache
 
 
 @dataclass(frozen=True)
@@ -98,13 +98,14 @@ class SourceViews:
         """Which sources agree with reference pixels at their depths, and the depth that each gives them."""
         _, z, seen = self.sample(xy, depth)
         mask = seen > 0
-        change = seen.div_(z).neg_().add_(1)
+        change = 1 - seen.div_(z)
         shift = (self.centres[:, 2:] - depth).mul_(change)
         returned = shift + depth
-        across_x = (self.centres[:, 2:] * xy[:, 0]).sub_(self.centres[:, :1])
-        across_y = (self.centres[:, 2:] * xy[:, 1]).sub_(self.centres[:, 1:2])
+        in_limits = self.centres / max_reprojection_px  # so that displacements are measured in the limit
+        across_x = (in_limits[:, 2:] * xy[:, 0]).sub_(in_limits[:, :1])
+        across_y = (in_limits[:, 2:] * xy[:, 1]).sub_(in_limits[:, 1:2])
         displacement = across_x.square_().add_(across_y.square_()).mul_(change.square_())
-        mask &= displacement < (returned * max_reprojection_px).square_()
+        mask &= displacement < returned.square()
         # With limits of at most 1 this also refuses points that come back behind the reference.
         mask &= shift.abs_() < depth * max_relative_depth
         return mask, returned
