@@ -1,8 +1,10 @@
 """Several processes: NCCL where there are GPUs, gloo where there are none."""
 
+import atexit
 import datetime
 import os
 import subprocess
+import time
 
 import torch
 from mmengine.dist import init_dist, is_distributed
@@ -48,7 +50,16 @@ def init_distributed(launcher: str, backend: str | None = None, timeout: int = 1
     if launcher == "slurm" and "MASTER_ADDR" not in os.environ:
         os.environ["MASTER_ADDR"] = _first_slurm_host()
     os.environ.setdefault("MASTER_ADDR", "localhost")
+    atexit.register(_let_gloo_finish)
     torch.distributed.init_process_group(backend or "gloo", timeout=datetime.timedelta(seconds=timeout), **options)
+
+
+def _let_gloo_finish() -> None:
+    """Wait until gloo's threads have given back the tensors of the last collective.
+
+    They need the interpreter for that; once it is ending they abort the process, after all its work is done.
+    """
+    time.sleep(0.2)  # without the interpreter lock
 
 
 def _first_slurm_host() -> str:
