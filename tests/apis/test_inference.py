@@ -33,6 +33,18 @@ def test_config_to_depth(inputs, tmp_path):
     torch.testing.assert_close(again.depths[0], prediction.depths[0])
 
 
+def test_far_from_the_worlds_origin(inputs, tabletop):
+    """As geo-referenced captures are: moving the world does not change the depth."""
+    model = init_model(SLIM, device="cpu")
+    inputs["world_to_cam"] = torch.from_numpy(tabletop.world_to_cam[:3])[None].double()
+    moved = inputs["world_to_cam"].clone()
+    offset = torch.tensor([4.5e5, 5.4e6, 300.0]).double()
+    moved[..., :3, 3] -= moved[..., :3, :3] @ offset
+    here = infer_depth(model, **inputs)
+    there = infer_depth(model, **{**inputs, "world_to_cam": moved})
+    torch.testing.assert_close(there.depths[0], here.depths[0], atol=0.05, rtol=0)
+
+
 def test_checkpoint_of_another_architecture(tmp_path):
     torch.save({"state_dict": init_model(SLIM, device="cpu").state_dict(), "meta": {}}, tmp_path / "slim.pth")
     with pytest.raises(UserError, match=r"slim\.pth"):

@@ -69,7 +69,8 @@ def test_results(oracle, tabletop, tabletop_scene: Scene, tmp_path: Path):
     x, y = np.rint(pixels[:, :2] / pixels[:, 2:]).astype(int).T
     inside = (x >= 0) & (x < 128) & (y >= 0) & (y < 96)
     surface = tabletop.depths[0][y[inside], x[inside]]
-    visible = np.abs(points[inside, 2] / surface - 1)[surface > 0]
+    hit = surface > 0
+    visible = np.abs(points[inside, 2][hit] / surface[hit] - 1)
     assert np.median(visible) < 0.01, "the cloud lies on the surface"
     mesh = trimesh.load(out / "mesh.ply")
     assert len(mesh.faces) == summary["fusion"]["triangles"] > 500

@@ -66,8 +66,10 @@ def infer_depth(
         UserError: shapes do not agree, values are not finite, or a depth range is empty.
     """
     check_inputs(images, intrinsics, world_to_cam, depth_range)
-    device = next(model.parameters()).device
-    batch = MultiViewBatch(images, intrinsics, world_to_cam, depth_range).to(device)
+    weight = next(model.parameters())
+    images, intrinsics, depth_range = (values.to(weight) for values in (images, intrinsics, depth_range))
+    # Poses stay in double precision: only their differences count, and the world's origin may be far away.
+    batch = MultiViewBatch(images, intrinsics, world_to_cam.to(weight.device, torch.float64), depth_range)
     training = model.training
     model.eval()
     try:

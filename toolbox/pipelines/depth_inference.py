@@ -142,7 +142,7 @@ def infer_scene_depth(
                 ids = [reference, *candidates[: settings.num_sources]]
                 features = [store[view_id] for view_id in ids]
                 intrinsics = torch.stack([cameras[i][0] for i in ids])[None].float().to(device)
-                world_to_cam = torch.stack([cameras[i][1] for i in ids])[None].float().to(device)
+                world_to_cam = torch.stack([cameras[i][1] for i in ids])[None].to(device)
                 depth_range = depth_range_for(scene, reference, settings.depth_range)
                 with _precision(device, settings.bfloat16):
                     prediction = model.predict_from_features(

@@ -14,7 +14,7 @@ class MultiViewBatch:
     Attributes:
         images: RGB in [0, 1].
         intrinsics: of the images.
-        world_to_cam: world to camera, OpenCV axes.
+        world_to_cam: world to camera, OpenCV axes; float64 where the world's origin may be far away.
         depth_range: (near, far) of the reference, per sample.
         depth: ground truth or pseudo depth of the reference, 0 where unknown; or None.
         meta: per sample, where it comes from (scene, view ids, ...).

@@ -29,7 +29,7 @@ class MultiViewPreprocessor(BaseDataPreprocessor):
         batch = MultiViewBatch(
             images=images.float() / 255 if images.dtype == torch.uint8 else images.float(),
             intrinsics=stack("intrinsics").float(),
-            world_to_cam=stack("world_to_cam").float(),
+            world_to_cam=stack("world_to_cam").double(),
             depth_range=stack("depth_range").float(),
             depth=self._depth(data, images.shape[-2:]),
             meta=[sample.get("meta", {}) for sample in data],
