@@ -107,7 +107,7 @@ def main() -> None:
     """Run the demo."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("demo"), help="folder of everything it makes")
-    parser.add_argument("--iterations", type=int, default=450, help="of training")
+    parser.add_argument("--iterations", type=int, default=400, help="of training")
     args = parser.parse_args()
     started = time.perf_counter()
     main_steps(args.out, args.iterations)
