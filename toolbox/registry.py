@@ -90,6 +90,7 @@ BACKBONES = _registry("backbone", "models.backbones")
 COST_VOLUMES = _registry("cost volume", "models.cost_volumes")
 LOSSES = _registry("loss", "models.losses")
 SCENES = _registry("scene", "datasets.scenes")
+RENDERERS = _registry("renderer", "rendering")
 
 REGISTRIES = {
     "MODELS": MODELS,
@@ -98,6 +99,7 @@ REGISTRIES = {
     "LOSSES": LOSSES,
     "DATASETS": DATASETS,
     "SCENES": SCENES,
+    "RENDERERS": RENDERERS,
     "TRANSFORMS": TRANSFORMS,
     "DATA_SAMPLERS": DATA_SAMPLERS,
     "METRICS": METRICS,

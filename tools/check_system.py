@@ -27,6 +27,18 @@ LIBRARIES = {
 }
 # Python 3.13 and later take open3d 0.20 (see requirements/constraints.txt), which opens these two besides.
 LIBRARIES_OPEN3D_020 = {"libusb-1.0.so.0": "libusb-1.0-0", "libudev.so.1": "libudev1"}
+# Exit status 0 where EGL lists a device. An EGL too old to list them has a default display.
+EGL_DEVICES = """
+import ctypes
+egl = ctypes.CDLL("libEGL.so.1")
+egl.eglGetProcAddress.restype = ctypes.c_void_p
+address = egl.eglGetProcAddress(b"eglQueryDevicesEXT")
+count = ctypes.c_int(0 if address else 1)
+if address:
+    list_devices = ctypes.CFUNCTYPE(ctypes.c_uint, ctypes.c_int, ctypes.c_void_p, ctypes.POINTER(ctypes.c_int))(address)
+    list_devices(0, None, ctypes.byref(count))
+raise SystemExit(0 if count.value > 0 else 1)
+"""
 
 
 def needed_libraries():
@@ -45,9 +57,17 @@ def can_load(library):
     return True
 
 
+def finds_egl_device():
+    """Whether libEGL finds something to draw on without a display: a GPU's driver, or Mesa, which draws on the CPU."""
+    # In a process of its own: libEGL looks for drivers once, and would not see one that is installed afterwards.
+    return subprocess.call([sys.executable, "-c", EGL_DEVICES]) == 0
+
+
 def missing_parts():
-    """What is missing (a shared library, the venv module) -> the Debian package that has it."""
+    """What is missing (a shared library, a driver, the venv module) -> the Debian package that has it."""
     missing = {library: package for library, package in needed_libraries().items() if not can_load(library)}
+    if "libEGL.so.1" in needed_libraries() and ("libEGL.so.1" in missing or not finds_egl_device()):
+        missing["a driver for libEGL"] = "libegl-mesa0"
     if importlib.util.find_spec("venv") is None or importlib.util.find_spec("ensurepip") is None:
         missing["venv"] = f"python{sys.version_info[0]}.{sys.version_info[1]}-venv"
     return missing

@@ -22,6 +22,7 @@ def without_egl(monkeypatch) -> SimpleNamespace:
         return SimpleNamespace(returncode=system.status)
 
     monkeypatch.setattr(check_system, "can_load", lambda library: library not in system.missing)
+    monkeypatch.setattr(check_system, "finds_egl_device", lambda: "driver" not in system.missing)
     monkeypatch.setattr(check_system.subprocess, "run", run)
     monkeypatch.setattr(check_system.shutil, "which", lambda name: f"/usr/bin/{name}")
     monkeypatch.setattr(check_system.os, "geteuid", lambda: system.user)
@@ -48,7 +49,10 @@ def test_a_library_that_is_not_there_cannot_be_loaded():
 
 def test_a_user_gets_the_exact_line(without_egl, capsys):
     message = ending(capsys)
-    assert message == "error: missing on this system: libEGL.so.1. Run: sudo apt-get install libegl1\n"
+    assert message == (
+        "error: missing on this system: libEGL.so.1, a driver for libEGL. "
+        "Run: sudo apt-get install libegl-mesa0 libegl1\n"
+    )
     assert without_egl.commands == []
 
 
@@ -56,18 +60,30 @@ def test_root_gets_it_installed(without_egl, capsys):
     without_egl.user = 0
     check_system.main()
     assert [command[:2] for command in without_egl.commands] == [["apt-get", "update"], ["apt-get", "install"]]
-    assert without_egl.commands[1][-1] == "libegl1"
+    assert without_egl.commands[1][-2:] == ["libegl-mesa0", "libegl1"]
     assert "libEGL.so.1" in capsys.readouterr().out
 
 
 def test_a_failing_installation_is_told(without_egl, capsys):
     without_egl.user, without_egl.status = 0, 100
-    assert "'apt-get update' failed. Install these packages by hand: libegl1." in ending(capsys)
+    assert "'apt-get update' failed. Install these packages by hand: libegl-mesa0 libegl1." in ending(capsys)
 
 
 def test_without_apt_the_packages_are_named(without_egl, capsys, monkeypatch):
     monkeypatch.setattr(check_system.shutil, "which", lambda name: None)
     assert "libegl1; install their counterparts" in ending(capsys)
+
+
+def test_a_missing_driver_is_named(without_egl, capsys):
+    without_egl.missing = {"driver"}
+    assert "a driver for libEGL. Run: sudo apt-get install libegl-mesa0\n" in ending(capsys)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="EGL's drivers are looked for on Linux alone")
+def test_the_driver_is_looked_for(monkeypatch, tmp_path):
+    assert check_system.finds_egl_device()
+    monkeypatch.setenv("__EGL_VENDOR_LIBRARY_DIRS", str(tmp_path))
+    assert not check_system.finds_egl_device()
 
 
 def test_a_missing_venv_module_is_named(without_egl, capsys, monkeypatch):

@@ -1,0 +1,7 @@
+"""Mesh -> depth: renderers of one interface, with and without OpenGL."""
+
+from .depth_renderer import DepthRenderer
+from .pyrender_renderer import PyrenderRenderer
+from .raycast_renderer import RaycastRenderer
+
+__all__ = ["DepthRenderer", "PyrenderRenderer", "RaycastRenderer"]
