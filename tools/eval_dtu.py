@@ -6,6 +6,7 @@ python tools/eval_dtu.py SampleSet/MVS_Data --clouds 'results/scan{scan}/cloud.p
 
 import argparse
 import multiprocessing
+import os
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from pathlib import Path
@@ -31,7 +32,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--clouds", required=True, help="PLY files of the scans, as 'x{scan}.ply' or 'x{scan:03d}.ply'")
     parser.add_argument("--scans", nargs="+", type=int, help="the test scans that have a cloud unless given")
     parser.add_argument("--jobs", type=int, default=1, help="scans at a time, each in a process of its own")
-    parser.add_argument("--workers", type=int, default=-1, help="threads of the search per scan; -1 takes every core")
+    parser.add_argument("--workers", type=int, help="threads per scan; the cores shared among the jobs unless given")
     parser.add_argument("--out", type=Path, help="JSON file of the numbers and the settings")
     parser.add_argument("--min-spacing", type=float, default=DTURecipe.min_spacing, help="mm")
     parser.add_argument("--max-distance", type=float, default=DTURecipe.max_distance, help="mm; outliers from here on")
@@ -87,12 +88,15 @@ def print_table(scores: dict[int, dict[str, float | int]], mean: dict[str, float
 def main() -> None:
     """Check that every file is there, evaluate, print, write."""
     args = parse_args()
+    if args.jobs < 1:
+        raise UserError(f"--jobs {args.jobs}", "is no number of scans", "Give 1 or more")
+    workers = args.workers or max(1, (os.cpu_count() or 1) // args.jobs)
     recipe = DTURecipe(args.min_spacing, args.max_distance, seed=args.seed)
     clouds, left_out = find_clouds(args.clouds, args.scans)
     for scan in clouds:
         reference_files(args.root, scan, recipe.margin)
     scores, failed = {}, []
-    for future in tqdm(in_turn(clouds, args.root, recipe, args.workers, args.jobs), total=len(clouds), unit="scan"):
+    for future in tqdm(in_turn(clouds, args.root, recipe, workers, args.jobs), total=len(clouds), unit="scan"):
         try:
             scores[future.scan] = future.result()
         except UserError as error:

@@ -84,11 +84,13 @@ def read_points(path: str | Path) -> Float[np.ndarray, "n 3"]:
         return _read_text(path, fields, count, start).astype(kind)
     if path.stat().st_size < start + count * fields.itemsize:
         raise UserError(path, f"is truncated: its header announces {count} vertices", _REMEDY)
-    vertices = np.memmap(path, fields, mode="r", offset=start, shape=(count,))
     points = np.empty((count, 3), kind)
-    for part in chunks(count, CHUNK):
-        for i, axis in enumerate("xyz"):
-            points[part, i] = vertices[axis][part]
+    with path.open("rb") as file:
+        file.seek(start)
+        for part in chunks(count, CHUNK):
+            vertices = np.fromfile(file, fields, count=len(points[part]))
+            for i, axis in enumerate("xyz"):
+                points[part, i] = vertices[axis]
     return points
 
 
