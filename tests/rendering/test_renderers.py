@@ -297,7 +297,7 @@ def test_without_a_context_the_package_and_the_other_renderer_are_named(tmp_path
     assert len(messages) == 2
     for message, reason in zip(messages, ("libEGL finds no device", "egl 99: ValueError"), strict=True):
         assert f"cannot make an OpenGL context without a display ({reason}" in message
-        assert "libegl1 and libegl-mesa0" in message
+        assert "libegl1, libegl-mesa0 and libgl1-mesa-dri" in message
         assert "RaycastRenderer" in message
 
 

@@ -102,7 +102,8 @@ def _platform() -> dict[str, str]:
     raise UserError(
         "PyrenderRenderer",
         f"cannot make an OpenGL context without a display ({'; '.join(failures) or 'libEGL finds no device'})",
-        "Install the Debian packages libegl1 and libegl-mesa0, or use type='RaycastRenderer', which needs no OpenGL",
+        "Install the Debian packages libegl1, libegl-mesa0 and libgl1-mesa-dri, or use type='RaycastRenderer', which "
+        "needs no OpenGL",
     )
 
 
