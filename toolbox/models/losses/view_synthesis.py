@@ -1,0 +1,137 @@
+"""The reference image synthesised from the sources by the estimated depth: right depth, right image."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from toolbox.errors import UserError
+from toolbox.geometry import warp_to_reference
+from toolbox.registry import LOSSES
+from toolbox.structures import DepthPrediction, MultiViewBatch
+
+from .multi_level import MultiLevelLoss, images_at_level
+from .photometric import PHOTOMETRIC_ERRORS, weighted_error
+
+Selection = Literal["top_k", "mean"]
+
+
+def synthesise_reference(
+    images: Float[Tensor, "b v c h w"],
+    depth: Float[Tensor, "b h w"],
+    intrinsics: Float[Tensor, "b v 3 3"],
+    world_to_cam: Float[Tensor, "b v 4 4"],
+) -> tuple[Float[Tensor, "b s c h w"], Bool[Tensor, "b s h w"]]:
+    """The reference (view 0) as each of the s = v - 1 sources shows it, if the depth is right.
+
+    Differentiable in the depth.
+
+    Returns:
+        The warped sources, and where they are valid: inside the source, in front of its camera, depth known (> 0).
+    """
+    warped, valid = zip(
+        *(
+            warp_to_reference(
+                images[:, source],
+                depth[:, None],
+                intrinsics[:, 0],
+                world_to_cam[:, 0],
+                intrinsics[:, source],
+                world_to_cam[:, source],
+            )
+            for source in range(1, images.shape[1])
+        ),
+        strict=True,
+    )
+    return torch.stack(warped, dim=1)[:, :, :, 0], torch.stack(valid, dim=1)[:, :, 0] & (depth > 0)[:, None]
+
+
+def select_sources(
+    errors: Float[Tensor, "b s h w"], valid: Bool[Tensor, "b s h w"], selection: Selection = "top_k", k: int = 2
+) -> tuple[Float[Tensor, "b h w"], Bool[Tensor, "b h w"]]:
+    """One error per pixel out of those of its sources.
+
+    Args:
+        selection: 'top_k' takes the mean of the k lowest (an occluded source errs more and is left out; Godard et al.,
+            ICCV 2019, with k = 1); 'mean' takes that of all. Only valid ones are taken: where fewer than k are valid,
+            the mean is of fewer.
+
+    Returns:
+        The error, 0 where no source is valid, and where at least one is.
+    """
+    if selection == "top_k":
+        impossible = torch.full_like(errors, torch.inf)
+        errors, order = torch.where(valid, errors, impossible).topk(min(k, errors.shape[1]), dim=1, largest=False)
+        valid = valid.gather(1, order)
+    kept = torch.where(valid, errors, torch.zeros_like(errors))
+    return kept.sum(dim=1) / valid.sum(dim=1).clamp(min=1), valid.any(dim=1)
+
+
+def view_synthesis_map(
+    images: Float[Tensor, "b v c h w"],
+    depth: Float[Tensor, "b h w"],
+    intrinsics: Float[Tensor, "b v 3 3"],
+    world_to_cam: Float[Tensor, "b v 4 4"],
+    errors: dict[str, float],
+    selection: Selection = "top_k",
+    k: int = 2,
+) -> tuple[Float[Tensor, "b h w"], Bool[Tensor, "b h w"]]:
+    """Photometric error of the reference synthesised by a depth map, and where any source sees the pixel.
+
+    Args:
+        images, intrinsics: on the depth map's grid, view 0 the reference.
+        errors: weights by name, see ``PHOTOMETRIC_ERRORS``; their sum is what sources are selected by.
+        selection, k: see ``select_sources``.
+    """
+    warped, valid = synthesise_reference(images, depth, intrinsics, world_to_cam)
+    reference = images[:, :1].expand_as(warped)
+    error, known = weighted_error(warped.flatten(0, 1), reference.flatten(0, 1), valid.flatten(0, 1), errors)
+    shape = valid.shape[:2]
+    return select_sources(error.unflatten(0, shape), known.unflatten(0, shape), selection, k)
+
+
+@LOSSES.register_module()
+class ViewSynthesisLoss(MultiLevelLoss):
+    """Photometric error between the reference and the sources warped into it by the estimated depth.
+
+    Args:
+        errors: a name out of 'l1', 'l0.5', 'charbonnier' (colour), 'gradient', 'ssim'; or several with their weights,
+            whose sum decides which sources are taken.
+        selection, k: see ``select_sources``.
+        weight, level_weights: see ``MultiLevelLoss``.
+    """
+
+    def __init__(
+        self,
+        errors: str | dict[str, float] = "l1",
+        selection: Selection = "top_k",
+        k: int = 2,
+        weight: float = 1.0,
+        level_weights: Sequence[float] | None = None,
+    ):
+        super().__init__(weight, level_weights)
+        self.errors = {errors: 1.0} if isinstance(errors, str) else dict(errors)
+        self.selection, self.k = selection, k
+        unknown = [name for name in self.errors if name not in PHOTOMETRIC_ERRORS]
+        if unknown or not self.errors:
+            raise UserError(
+                f"ViewSynthesisLoss(errors={errors!r})",
+                f"no photometric error {', '.join(map(repr, unknown)) or 'is named'}",
+                f"Choose from {', '.join(PHOTOMETRIC_ERRORS)}",
+            )
+        if selection not in ("top_k", "mean") or k < 1:
+            raise UserError(
+                f"ViewSynthesisLoss(selection={selection!r}, k={k})",
+                "no such selection of sources",
+                "Take selection='top_k' with k of at least 1, or selection='mean'",
+            )
+
+    def level_map(
+        self, prediction: DepthPrediction, batch: MultiViewBatch, level: int
+    ) -> tuple[Float[Tensor, "b h w"], Bool[Tensor, "b h w"]]:
+        """``view_synthesis_map`` of one level."""
+        depth, intrinsics = prediction.depths[level], prediction.intrinsics[level]
+        images = images_at_level(batch.images, batch.intrinsics, intrinsics, tuple(depth.shape[-2:]))
+        return view_synthesis_map(images, depth, intrinsics, batch.world_to_cam, self.errors, self.selection, self.k)
