@@ -285,8 +285,11 @@ def evaluate_tanks_points(
             raise UserError(name, "has no point inside the scene's volume", "Check its frame, and the alignment")
     edge = recipe.voxel * recipe.threshold
     own, true = average_in_voxels(cropped, edge), average_in_voxels(truth, edge)
-    precision = np.isfinite(nearest_distances(own, search_tree(true), recipe.threshold, workers=workers)).mean()
-    recall = np.isfinite(nearest_distances(true, search_tree(own), recipe.threshold, workers=workers)).mean()
+    own_tree, true_tree = search_tree(own), search_tree(true)
+    # Averages come in no order; a tree's own order has neighbours in space side by side, which is faster to look up.
+    to_true = nearest_distances(own[own_tree.indices], true_tree, recipe.threshold, workers=workers)
+    to_own = nearest_distances(true[true_tree.indices], own_tree, recipe.threshold, workers=workers)
+    precision, recall = np.isfinite(to_true).mean(), np.isfinite(to_own).mean()
     both = float(precision + recall)
     return {
         "precision": float(precision),
