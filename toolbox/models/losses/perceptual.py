@@ -93,7 +93,7 @@ def perceptual_map(
 
     Where a source does not show the reference, I' is the reference itself: what is unknown differs from nothing. A
     feature pixel's error stands at every pixel it covers. Johnson, Alahi, Fei-Fei: Perceptual losses (ECCV 2016);
-    with these layers in M3VSNet (Huang et al., 2021).
+    on warped images M3VSNet (Huang et al., 2021), with deeper layers.
 
     Args:
         images, intrinsics: on the depth map's grid, view 0 the reference.
