@@ -90,8 +90,7 @@ def weighted_error(
     valid: Bool[Tensor, "n h w"],
     weights: dict[str, float],
 ) -> ErrorMap:
-    """Weighted sum of errors (by name), valid where all of them are; what is not valid counts as the target itself."""
-    image = torch.where(valid[:, None], image, target)
+    """Weighted sum of errors (by name), valid where all of them are."""
     maps = [PHOTOMETRIC_ERRORS[name](image, target, valid) for name in weights]
     total = sum(weight * error for weight, (error, _) in zip(weights.values(), maps, strict=True))
     return total, torch.stack([known for _, known in maps]).all(dim=0)
