@@ -103,6 +103,14 @@ def test_resumes_after_a_kill(oracle, tabletop_scene: Scene, tmp_path: Path):
     assert not oracle.backbone_calls and (out / "cloud.ply").stat().st_mtime_ns != cloud, "another recipe: fusion alone"
 
 
+def test_sources_of_the_fusion_do_not_make_depth_stale(oracle, tabletop_scene: Scene, tmp_path: Path):
+    for count in (2, 4):
+        recipe = FusionRecipe.from_dict({**RECIPE.to_dict(), "num_sources": count})
+        reconstruct_scene(tabletop_scene, oracle, tmp_path / "out", recipe, quiet=True, num_sources=2)
+        assert bool(oracle.backbone_calls) == (count == 2)
+        oracle.backbone_calls.clear()
+
+
 def test_the_filters_may_leave_nothing(oracle, tabletop_scene: Scene, tmp_path: Path):
     with pytest.raises(UserError, match="confidence"):
         reconstruct_scene(

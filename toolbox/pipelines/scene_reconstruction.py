@@ -90,16 +90,18 @@ def reconstruct_scene_files(
             "Give a depth range (--depth-range NEAR FAR), a pair list, or more views with overlap",
         )
     sources = {i: sources[i] for i in references}
+    # Fusion may take more sources than the network: its recipe must not make depth maps stale.
+    matched = {i: ids[: settings.num_sources] for i, ids in sources.items()}
 
     manifest = Manifest(out)
-    made_from = fingerprint([describe_scene(scene), asdict(depth_settings), sources, fingerprint_weights(model)])
+    made_from = fingerprint([describe_scene(scene), asdict(depth_settings), matched, fingerprint_weights(model)])
     files = [DepthFiles(out, view_id) for view_id in references]
     if not manifest.begin("depth", made_from, [path for f in files for path in f.all()]):
         with _progress("depth", len(references), quiet) as bar:
-            facts = infer_scene_depth(scene, model, sources, out, depth_settings, _stepper(bar))
+            facts = infer_scene_depth(scene, model, matched, out, depth_settings, _stepper(bar))
         manifest.finish("depth", **facts)
 
-    made_from = fingerprint([made_from, settings.recipe.to_dict()])
+    made_from = fingerprint([made_from, sources, settings.recipe.to_dict()])
     outputs = [out / "cloud.ply", out / "mesh.ply"]
     if not manifest.begin("fusion", made_from, outputs):
         with _progress("fusion", len(references), quiet) as bar:

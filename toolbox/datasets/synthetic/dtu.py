@@ -1,5 +1,6 @@
 """Tabletops in the layout of DTU as MVSNet and CVP-MVSNet lay it out."""
 
+from abc import ABC, abstractmethod
 from functools import partial
 from pathlib import Path
 
@@ -76,7 +77,7 @@ def make_dtu_scenes(
             scan(out, number, parameters, cameras, pairs).write(bar, workers)
 
 
-class _Scan:
+class _Scan(ABC):
     """One scan of the data set; knows what to render, and leaves the files to its two kinds."""
 
     def __init__(self, out: Path, number: int, parameters: Parameters, cameras: list[Camera], pairs: dict):
@@ -85,11 +86,13 @@ class _Scan:
         self.lights = list(range(parameters.lightings))
         self.mesh_path = out / "Meshes" / f"scan{number}.ply"
 
+    @abstractmethod
     def image_path(self, view: int, light: int) -> Path:
-        raise NotImplementedError
+        """Where the image of a view under a lighting goes."""
 
+    @abstractmethod
     def depth_path(self, view: int) -> Path:
-        raise NotImplementedError
+        """Where the depth map of a view goes."""
 
     def write(self, bar: tqdm, workers: int | None) -> None:
         """Render and write what is missing."""
