@@ -1,6 +1,7 @@
 """Data sets over scenes: importers, view selection, samples and their augmentation."""
 
+from .building import build_scenes
 from .loading import LoadedView, load_view
-from .mvs_dataset import MVSDataset, build_scenes
+from .mvs_dataset import MVSDataset
 
 __all__ = ["LoadedView", "MVSDataset", "build_scenes", "load_view"]

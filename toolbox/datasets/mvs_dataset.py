@@ -8,25 +8,13 @@ from mmengine.logging import print_log
 from torch.utils.data import Dataset
 
 from toolbox.errors import UserError
-from toolbox.registry import DATASETS, SCENES, TRANSFORMS
+from toolbox.registry import DATASETS, TRANSFORMS
 from toolbox.structures import Scene
 
+from .building import Config, build_scenes
 from .depth_ranges import depth_range_for
 from .loading import load_view
 from .view_selection import ViewSelector
-
-Config = dict[str, Any]
-
-
-def build_scenes(scenes: Config | Scene | Sequence[Config | Scene]) -> list[Scene]:
-    """Scenes from importer configs (an importer may return one scene or several); built scenes pass through."""
-    if isinstance(scenes, (dict, Scene)):
-        scenes = [scenes]
-    built: list[Scene] = []
-    for scene in scenes:
-        result = scene if isinstance(scene, Scene) else SCENES.build(scene)
-        built.extend([result] if isinstance(result, Scene) else result)
-    return built
 
 
 @DATASETS.register_module()

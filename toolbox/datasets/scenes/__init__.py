@@ -3,6 +3,7 @@
 from .colmap import ColmapScene
 from .dtu import DTUTest, DTUTraining
 from .folder import FolderScene
+from .labelled import PseudoLabelledScenes
 from .mvsnet import MVSNetScene
 from .opening import open_scene
 from .scannet import ScanNetScene
@@ -17,6 +18,7 @@ __all__ = [
     "DTUTraining",
     "FolderScene",
     "MVSNetScene",
+    "PseudoLabelledScenes",
     "ScanNetScene",
     "ScanNetSens",
     "SevenScenes",
