@@ -5,12 +5,14 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from toolbox.errors import UserError
 from toolbox.geometry import resample_depth
 from toolbox.registry import LOSSES
 from toolbox.structures import DepthPrediction, MultiViewBatch
+
+from .multi_level import MultiLevelLoss
 
 
 def depth_error_map(
@@ -26,12 +28,11 @@ def depth_error_map(
 
 
 @LOSSES.register_module()
-class SupervisedDepthLoss(nn.Module):
+class SupervisedDepthLoss(MultiLevelLoss):
     """Multi-scale smooth L1 on known depth (CVP-MVSNet, section 3.4).
 
     Args:
-        weight: of the whole.
-        level_weights: finest first; None weighs every level 1.
+        weight, level_weights: see ``MultiLevelLoss``.
         beta: see ``depth_error_map``, in the unit that ``planes`` decides.
         planes: None measures errors in the scene's unit (the paper: mm); a number measures them in steps of the depth
             range cut into that many planes, so that one setting fits scenes of any unit and size.
@@ -49,13 +50,14 @@ class SupervisedDepthLoss(nn.Module):
         min_depth: float = 0.0,
         published_pyramid: bool = False,
     ):
-        super().__init__()
-        self.weight, self.level_weights = weight, level_weights
+        super().__init__(weight, level_weights)
         self.beta, self.planes, self.min_depth = beta, planes, min_depth
         self.published_pyramid = published_pyramid
 
-    def forward(self, prediction: DepthPrediction, batch: MultiViewBatch) -> Float[Tensor, ""]:
-        """Sum over the levels of the mean over the known pixels; 0 for a level without any.
+    def level_map(
+        self, prediction: DepthPrediction, batch: MultiViewBatch, level: int
+    ) -> tuple[Float[Tensor, "b h w"], Bool[Tensor, "b h w"]]:
+        """``depth_error_map`` of one level.
 
         Raises:
             UserError: the batch has no depth.
@@ -64,15 +66,9 @@ class SupervisedDepthLoss(nn.Module):
             raise UserError(
                 "SupervisedDepthLoss", "the batch has no depth", "Train on a data set with depth, or use other losses"
             )
-        weights = self.level_weights or [1.0] * len(prediction.depths)
-        total = prediction.depths[0].new_zeros(())
-        for level, (depth, weight) in enumerate(zip(prediction.depths, weights, strict=True)):
-            target = self._target(prediction, batch, level)
-            unit = self._unit(batch)
-            error, known = depth_error_map(depth / unit, target / unit, self.beta, 0.0)
-            known = known & (target > self.min_depth)
-            total = total + weight * (error * known).sum() / known.sum().clamp(min=1)
-        return self.weight * total
+        target, unit = self._target(prediction, batch, level), self._unit(batch)
+        error, known = depth_error_map(prediction.depths[level] / unit, target / unit, self.beta)
+        return error, known & (target > self.min_depth)
 
     def _unit(self, batch: MultiViewBatch) -> Float[Tensor, "b 1 1"] | float:
         if self.planes is None:
