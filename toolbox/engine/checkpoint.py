@@ -5,19 +5,18 @@ containers and what is listed as safe. Listed here is what mmengine itself write
 numpy arrays and scalars of numbers.
 """
 
-import pickle
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
-from mmengine.dist import barrier, get_dist_info
 from mmengine.logging import HistoryBuffer
 from mmengine.runner.checkpoint import CheckpointLoader, get_torchvision_models
 from torch import Tensor, nn
 
 from toolbox.errors import UserError
+from toolbox.io import download_weights, is_address, read_weights
 
 _DTYPES = ("?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "S1", "U1")
 _HARMLESS_PREFIX = re.compile(r"^module\.")
@@ -58,77 +57,15 @@ def load_checkpoint_file(path: str | Path, map_location: str | torch.device | Ca
     """Read a checkpoint without running anything in it.
 
     Args:
-        path: a file, or an http(s) address (downloaded once into torch's cache).
+        path: a file, or its address (downloaded once into torch's cache).
         map_location: where the tensors go, as in ``torch.load``.
 
     Raises:
         UserError: the file is missing, truncated, holds something other than a dict, or needs code to be unpickled;
             names the file and what it asks for.
     """
-    file = _download(str(path)) if re.match(r"https?://", str(path)) else Path(path).expanduser()
-    if not file.is_file():
-        raise UserError(path, "there is no checkpoint file of that name", "Check the path")
-    if file.stat().st_size == 0:
-        raise UserError(path, "the checkpoint is empty", "Restore the file, or take an earlier checkpoint")
-    try:
-        with torch.serialization.safe_globals(_safe_globals()):
-            checkpoint = torch.load(file, map_location=map_location, weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise _unpickling_error(path, file, error) from error
-    except Exception as error:  # spoilt bytes make the reader stumble in any way
-        raise UserError(
-            path,
-            f"the checkpoint is truncated or corrupt ({type(error).__name__}: {_first_sentence(error)})",
-            "Copy or download it again, or take an earlier checkpoint",
-        ) from error
-    if not isinstance(checkpoint, dict):
-        raise UserError(
-            path,
-            f"the checkpoint holds a {type(checkpoint).__name__}, not a dict of weights",
-            "Save a state dict (model.state_dict()), or a dict with 'state_dict' in it",
-        )
-    return checkpoint
-
-
-def _first_sentence(error: Exception) -> str:
-    return str(error).split("\n")[0].split(". ")[0].rstrip(".")[:200]
-
-
-def _unpickling_error(path: str | Path, file: Path, error: Exception) -> UserError:
-    try:
-        with torch.serialization.safe_globals(_safe_globals()):
-            wanted = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(file))
-    except (ValueError, RuntimeError, OSError, EOFError, pickle.UnpicklingError):
-        wanted = re.findall(r"GLOBAL ([\w.]+)", str(error))[:1]  # a file of torch < 1.6
-    if not wanted:
-        return UserError(
-            path,
-            "is no checkpoint, or a corrupt one: it cannot be read as tensors and plain values",
-            "Copy or download it again, or take another file",
-        )
-    names = ", ".join(f"'{name}'" for name in wanted[:3]) + (f" and {len(wanted) - 3} more" if len(wanted) > 3 else "")
-    return UserError(
-        path,
-        f"the checkpoint cannot be read without running code from it: it asks for {names}",
-        "Where it was written, save the weights alone (torch.save(model.state_dict(), path)) and load that file",
-    )
-
-
-def _download(url: str) -> Path:
-    """The file behind an address, downloaded by each machine's first process into torch's cache."""
-    folder = Path(torch.hub.get_dir()) / "checkpoints"
-    target = folder / url.split("?")[0].rsplit("/", 1)[-1]
-    rank, world_size = get_dist_info()
-    try:
-        if rank == 0 and not target.is_file():
-            folder.mkdir(parents=True, exist_ok=True)
-            torch.hub.download_url_to_file(url, str(target), progress=False)
-    except OSError as error:
-        raise UserError(url, f"cannot be downloaded ({error})", "Check the address and the network") from error
-    finally:
-        if world_size > 1:
-            barrier()
-    return target
+    file = download_weights(path) if is_address(path) else path
+    return read_weights(file, map_location, _safe_globals())
 
 
 def state_dict_of(checkpoint: dict, path: str | Path) -> dict[str, Tensor]:
