@@ -2,17 +2,16 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from mmengine.logging import print_log
 from tqdm import tqdm
 
 from toolbox.datasets import load_view
-from toolbox.datasets.scenes import triangulate_sparse_points
+from toolbox.datasets.scenes import with_depth_ranges
 from toolbox.datasets.view_selection import ViewSelector
 from toolbox.errors import UserError
 from toolbox.evaluation import depth_metrics
@@ -73,7 +72,7 @@ def reconstruct_scene_files(
     """
     out = Path(out)
     started = time.perf_counter()
-    scene, range_source = _with_depth_range(scene, settings)
+    scene, range_source = (scene, "given") if settings.depth_range is not None else with_depth_ranges(scene)
     size = working_size(scene, settings.max_size)
     depth_settings = SceneDepth(
         size, settings.num_levels, settings.num_sources, settings.depth_range, bfloat16=settings.bfloat16
@@ -136,18 +135,6 @@ def working_size(scene: Scene, max_size: int | None) -> tuple[int, int]:
     height, width = max(set(sizes), key=lambda s: (sizes.count(s), s))
     scale = min(1.0, max_size / max(height, width)) if max_size else 1.0
     return round(height * scale), round(width * scale)
-
-
-def _with_depth_range(scene: Scene, settings: ReconstructionSettings) -> tuple[Scene, str]:
-    """The scene with sparse points if only they can tell the depth range, and where the range comes from."""
-    if settings.depth_range is not None:
-        return scene, "given"
-    if all(view.depth_range is not None for view in scene.views):
-        return scene, "source"
-    if scene.points is None:
-        print_log(f"{scene.name}: no depth range; triangulating sparse points from the images", logger="current")
-        return replace(scene, points=triangulate_sparse_points(scene)), "triangulated points"
-    return scene, "sparse points"
 
 
 def _fuse(

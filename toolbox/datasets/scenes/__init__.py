@@ -1,5 +1,6 @@
 """Importers: from the files of many formats to one ``Scene``. Importing this package registers them all."""
 
+from .any_scene import AnyScene, with_depth_ranges
 from .colmap import ColmapScene
 from .dtu import DTUTest, DTUTraining
 from .folder import FolderScene
@@ -13,6 +14,7 @@ from .transforms_json import TransformsScene
 from .triangulation import triangulate_sparse_points
 
 __all__ = [
+    "AnyScene",
     "ColmapScene",
     "DTUTest",
     "DTUTraining",
@@ -25,4 +27,5 @@ __all__ = [
     "TransformsScene",
     "open_scene",
     "triangulate_sparse_points",
+    "with_depth_ranges",
 ]
