@@ -1,3 +1,4 @@
+import hashlib
 from collections import OrderedDict
 
 import pytest
@@ -90,5 +91,21 @@ def test_missing_or_wrong_weights_are_named(tmp_path):
     with pytest.raises(UserError, match=r"other\.pth: is no VGG-16: 13 weights are missing.*features\.0\.bias"):
         PerceptualLoss(tmp_path / "other.pth")
     (tmp_path / "text.pth").write_text("no weights")
-    with pytest.raises(UserError, match=r"text\.pth: cannot be read"):
+    with pytest.raises(UserError, match=r"text\.pth: .*cannot be read"):
         PerceptualLoss(tmp_path / "text.pth")
+
+
+def test_weights_may_be_given_by_their_address(tmp_path, weights, monkeypatch):
+    monkeypatch.setattr("torch.hub._hub_dir", str(tmp_path / "hub"))
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    published, spoilt = tmp_path / f"vgg16-{digest[:8]}.pth", tmp_path / "vgg16-397923af.pth"
+    for path in (published, spoilt):
+        path.write_bytes(weights.read_bytes())
+    expected = torch.load(weights, weights_only=True)["features.14.weight"]
+    assert torch.equal(load_vgg16(published.as_uri()).features[14].weight, expected)
+    published.unlink()
+    assert torch.equal(load_vgg16(published.as_uri()).features[14].weight, expected)
+    with pytest.raises(UserError, match=r"invalid hash value.*download\.pytorch\.org/models/vgg16-397923af\.pth"):
+        load_vgg16(spoilt.as_uri())
+    with pytest.raises(UserError, match=r"absent\.pth: cannot be downloaded.*vgg16-397923af\.pth"):
+        load_vgg16("file:///nowhere/absent.pth")

@@ -160,7 +160,9 @@ def test_colour_errors_by_hand():
         torch.tensor([0.14, 0.3, 0.45]).reshape(1, 3, 1, 1),
     )
     valid = torch.ones(1, 1, 1, dtype=torch.bool)
-    values = {name: PHOTOMETRIC_ERRORS[name](image, target, valid)[0].item() for name in ("l1", "charbonnier", "l0.5")}
+    names = ("l1", "charbonnier", "l0.5", "smooth_l1")
+    values = {name: PHOTOMETRIC_ERRORS[name](image, target, valid)[0].item() for name in names}
+    assert values["smooth_l1"] == pytest.approx((0.36**2 + 0.25**2) / 6, abs=1e-6)
     assert values["l1"] == pytest.approx((0.36 + 0.25) / 3, abs=1e-6)
     assert values["charbonnier"] == pytest.approx((0.36 + 0.25) / 3, abs=1e-3)
     assert values["l0.5"] == pytest.approx((0.6 + 0.5 - 2 * 0.001**0.5) / 3, abs=1e-4)

@@ -1,6 +1,5 @@
 """Images compared by what a network trained on photographs sees in them."""
 
-import pickle
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,14 +9,16 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from toolbox.errors import UserError
+from toolbox.io import download_weights, is_address, read_weights
 from toolbox.registry import LOSSES
 from toolbox.structures import DepthPrediction, MultiViewBatch
 
 from .multi_level import MultiLevelLoss, images_at_level
 from .view_synthesis import Selection, select_sources, synthesise_reference
 
+_ADDRESS = "https://download.pytorch.org/models/vgg16-397923af.pth"
 _REMEDY = (
-    "Give the path of torchvision's published weights (vgg16-397923af.pth, the state dict of "
+    f"Give torchvision's published weights, {_ADDRESS} or the path of that file (the state dict of "
     "torchvision.models.vgg16(weights='IMAGENET1K_V1')), or leave this loss out of the config"
 )
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -53,22 +54,25 @@ class VGG16Features(nn.Module):
 def load_vgg16(weights: str | Path | None) -> VGG16Features:
     """VGG-16 features, frozen, with the weights of a file: the state dict of torchvision's ``vgg16``.
 
+    Args:
+        weights: the file's path, or its address: it is downloaded once, checked against the hash in its name, and kept
+            among torch.hub's checkpoints.
+
     Raises:
         UserError: there is no file, or it does not hold these weights; names the file to provide.
     """
     where = "PerceptualLoss(weights=None)" if weights is None else weights
-    if weights is None or not Path(weights).is_file():
+    if is_address(where):
+        weights = download_weights(where, check_hash=True, remedy=_REMEDY)
+    if weights is None or not Path(weights).expanduser().is_file():
         raise UserError(where, "there is no file of VGG-16 weights", _REMEDY)
-    try:
-        state = torch.load(weights, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        raise UserError(where, f"cannot be read as weights ({type(error).__name__})", _REMEDY) from error
+    state = read_weights(weights)
     network = VGG16Features()
     wanted = network.state_dict()
     fitting = {
         name: state[name]
         for name, tensor in wanted.items()
-        if isinstance(state, dict) and isinstance(state.get(name), Tensor) and state[name].shape == tensor.shape
+        if isinstance(state.get(name), Tensor) and state[name].shape == tensor.shape
     }
     if missing := [name for name in wanted if name not in fitting]:
         raise UserError(
@@ -117,8 +121,9 @@ class PerceptualLoss(MultiLevelLoss):
     """Difference of VGG-16 features between the reference and the sources warped into it by the estimated depth.
 
     Args:
-        weights: file with the state dict of torchvision's ``vgg16`` (vgg16-397923af.pth); it is frozen and is no part
-            of the model's checkpoints.
+        weights: path or address of the state dict of torchvision's ``vgg16``
+            (https://download.pytorch.org/models/vgg16-397923af.pth); it is frozen and is no part of the model's
+            checkpoints.
         num_sources: warp the first so many sources only; None warps all.
         selection, k: see ``select_sources``.
         weight, level_weights: see ``MultiLevelLoss``.

@@ -45,8 +45,21 @@ def robust_colour_error(
     return charbonnier_error(image, target, valid, exponent=0.5)
 
 
-def gradient_error(
+def smooth_colour_error(
     image: Float[Tensor, "n c h w"], target: Float[Tensor, "n c h w"], valid: Bool[Tensor, "n h w"]
+) -> ErrorMap:
+    """Smooth L1, mean over the channels (JDACS-MS; Xu et al., AAAI 2021).
+
+    Its linear part begins at a difference of 1: of colours in [0, 1] it is half the square.
+    """
+    return F.smooth_l1_loss(image, target, reduction="none").mean(dim=1), valid
+
+
+def gradient_error(
+    image: Float[Tensor, "n c h w"],
+    target: Float[Tensor, "n c h w"],
+    valid: Bool[Tensor, "n h w"],
+    penalty: Callable[[Tensor], Tensor] = torch.abs,
 ) -> ErrorMap:
     """Mean over the channels of |dx I - dx I'| + |dy I - dy I'|, forward differences.
 
@@ -54,9 +67,20 @@ def gradient_error(
     """
     difference = image - target
     here = difference[..., :-1, :-1]
-    error = (difference[..., :-1, 1:] - here).abs() + (difference[..., 1:, :-1] - here).abs()
+    error = penalty(difference[..., :-1, 1:] - here) + penalty(difference[..., 1:, :-1] - here)
     known = valid[..., :-1, :-1] & valid[..., :-1, 1:] & valid[..., 1:, :-1]
     return F.pad(error.mean(dim=1), (0, 1, 0, 1)), F.pad(known, (0, 1, 0, 1))
+
+
+def smooth_gradient_error(
+    image: Float[Tensor, "n c h w"], target: Float[Tensor, "n c h w"], valid: Bool[Tensor, "n h w"]
+) -> ErrorMap:
+    """``gradient_error`` with smooth L1 in place of the absolute values (JDACS-MS; Xu et al., AAAI 2021)."""
+
+    def smooth_l1(difference: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+        return F.smooth_l1_loss(difference, torch.zeros_like(difference), reduction="none")
+
+    return gradient_error(image, target, valid, smooth_l1)
 
 
 def ssim_error(
@@ -78,7 +102,9 @@ PHOTOMETRIC_ERRORS: dict[str, PhotometricError] = {
     "l1": colour_error,
     "l0.5": robust_colour_error,
     "charbonnier": charbonnier_error,
+    "smooth_l1": smooth_colour_error,
     "gradient": gradient_error,
+    "smooth_l1_gradient": smooth_gradient_error,
     "ssim": ssim_error,
 }
 """By the names that configs use; each takes (image, target, valid), the last saying where the image is known."""

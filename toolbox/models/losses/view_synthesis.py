@@ -97,8 +97,8 @@ class ViewSynthesisLoss(MultiLevelLoss):
     """Photometric error between the reference and the sources warped into it by the estimated depth.
 
     Args:
-        errors: a name out of 'l1', 'l0.5', 'charbonnier' (colour), 'gradient', 'ssim'; or several with their weights,
-            whose sum decides which sources are taken.
+        errors: a name out of 'l1', 'l0.5', 'charbonnier', 'smooth_l1' (colour), 'gradient', 'smooth_l1_gradient',
+            'ssim'; or several with their weights, whose sum decides which sources are taken.
         selection, k: see ``select_sources``.
         weight, level_weights: see ``MultiLevelLoss``.
     """
