@@ -1,4 +1,5 @@
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import torch
 
 from toolbox.datasets import MVSDataset
 from toolbox.errors import UserError
+from toolbox.io import write_json, write_pair_txt
 from toolbox.models.reconstructors import MultiViewPreprocessor
 from toolbox.structures import Scene
 
@@ -62,3 +64,50 @@ def test_transforms_and_batches(tabletop_scene):
     assert (batch.depth[0] > 0).any() and not batch.depth[1].any(), "a sample without depth is all unknown"
     assert MultiViewPreprocessor()([{**dataset[0], "depth": None}])["batch"].depth is None
     assert [m["view_id"] for m in batch.meta] == [0, 1]
+
+
+def test_longer_side(tabletop_scene):
+    dataset = MVSDataset(tabletop_scene, max_size=64)
+    assert dataset.size == (48, 64) and dataset[0]["images"].shape == (3, 3, 48, 64)
+    assert MVSDataset(tabletop_scene, max_size=500).size == (96, 128), "nothing is enlarged"
+    with pytest.raises(UserError, match=r"both size=\(48, 64\) and max_size=64"):
+        MVSDataset(tabletop_scene, size=(48, 64), max_size=64)
+
+
+def test_scenes_of_different_shapes_have_no_common_longer_side(tabletop_scene):
+    portrait = Scene("portrait", [replace(view, size=(128, 96)) for view in tabletop_scene.views])
+    with pytest.raises(UserError, match=r"tabletop 48 x 64, portrait 64 x 48\)\. Give one size .*size=\(h"):
+        MVSDataset([tabletop_scene, portrait], max_size=64)
+
+
+@pytest.mark.parametrize("form", ["txt", "json", "json under a key"])
+def test_a_pair_list_decides(form, tabletop_scene, tmp_path):
+    pairs = {3: [4, 0, 1], 1: [2, 4, 0], 0: [2]}
+    if form == "txt":
+        path = tmp_path / "pair.txt"
+        write_pair_txt(path, {ref: [(s, 1.0) for s in sources] for ref, sources in pairs.items()})
+    else:
+        path = tmp_path / "pairs.json"
+        listed = {str(ref): sources for ref, sources in pairs.items()}
+        write_json(path, listed if form == "json" else {"note": "best first", "pairs": listed})
+    dataset = MVSDataset(tabletop_scene, num_sources=2, pairs=path)
+    samples = [dataset[k]["meta"] for k in range(len(dataset))]
+    assert [(meta["view_id"], meta["source_ids"].tolist()) for meta in samples] == [(3, [4, 0]), (1, [2, 4])]
+    assert len(MVSDataset(tabletop_scene, num_sources=2, pairs=path, every=2)) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        ('{"0": [1, 17], "9": [2]}', "scene 'tabletop' lacks: 9, 17"),
+        ('{"0": [1, 0]}', r"lists \[1, 0\] for 0"),
+        ('{"0": [1, 1]}', r"lists \[1, 1\] for 0"),
+        ('{"0": [1, 2.5]}', "'2.5' is no view id"),
+        ("[1, 2]", "no list of pairs"),
+        ("{", "cannot be read"),
+    ],
+)
+def test_bad_pair_lists(content, fault, tabletop_scene, tmp_path):
+    (tmp_path / "pairs.json").write_text(content)
+    with pytest.raises(UserError, match=rf"pairs\.json: .*{fault}"):
+        MVSDataset(tabletop_scene, pairs=tmp_path / "pairs.json")

@@ -1,4 +1,4 @@
-"""A view's pixels at the resolution a network works at, and the intrinsics that belong to them."""
+"""The resolution that a network works at: a view's pixels at it, and the intrinsics that belong to them."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from toolbox.errors import UserError
 from toolbox.geometry import crop_intrinsics, resample_depth, scale_intrinsics
-from toolbox.structures import View
+from toolbox.structures import Scene, View
 
 
 @dataclass
@@ -63,6 +63,14 @@ def load_view(view: View, size: tuple[int, int] | None = None, with_depth: bool 
         world_to_cam=torch.from_numpy(view.world_to_cam).double(),
         depth=depth,
     )
+
+
+def working_size(scene: Scene, max_size: int | None) -> tuple[int, int]:
+    """(height, width) at which all views are seen: the most common one, reduced to ``max_size`` on the longer side."""
+    sizes = [tuple(view.size) for view in scene.views]
+    height, width = max(set(sizes), key=lambda s: (sizes.count(s), s))
+    scale = min(1.0, max_size / max(height, width)) if max_size else 1.0
+    return round(height * scale), round(width * scale)
 
 
 def _cover(

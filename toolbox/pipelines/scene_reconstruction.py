@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from toolbox.datasets import load_view
+from toolbox.datasets import load_view, working_size
 from toolbox.datasets.scenes import with_depth_ranges
 from toolbox.datasets.view_selection import ViewSelector
 from toolbox.errors import UserError
@@ -127,14 +127,6 @@ def reconstruct_scene_files(
         summary["depth_error"] = _evaluate(scene, out, references, size)
     write_json(out / "summary.json", summary)
     return summary
-
-
-def working_size(scene: Scene, max_size: int | None) -> tuple[int, int]:
-    """(height, width) at which all views are seen: the most common one, reduced to ``max_size`` on the longer side."""
-    sizes = [tuple(view.size) for view in scene.views]
-    height, width = max(set(sizes), key=lambda s: (sizes.count(s), s))
-    scale = min(1.0, max_size / max(height, width)) if max_size else 1.0
-    return round(height * scale), round(width * scale)
 
 
 def _fuse(
