@@ -1,6 +1,7 @@
 """Losses: called with (prediction, batch), each returns one scalar; its functional twin returns a map and a mask."""
 
 from .multi_level import MultiLevelLoss, images_at_level, masked_mean
+from .occlusion import hidden_from_sources
 from .perceptual import PerceptualLoss, VGG16Features, load_vgg16, perceptual_map
 from .photometric import PHOTOMETRIC_ERRORS
 from .smoothness import DepthSmoothnessLoss, normalised_inverse_depth, smoothness_map
@@ -16,6 +17,7 @@ __all__ = [
     "VGG16Features",
     "ViewSynthesisLoss",
     "depth_error_map",
+    "hidden_from_sources",
     "images_at_level",
     "load_vgg16",
     "masked_mean",

@@ -13,6 +13,7 @@ from toolbox.registry import LOSSES
 from toolbox.structures import DepthPrediction, MultiViewBatch
 
 from .multi_level import MultiLevelLoss, images_at_level
+from .occlusion import hidden_from_sources
 from .photometric import PHOTOMETRIC_ERRORS, weighted_error
 
 Selection = Literal["top_k", "mean"]
@@ -23,10 +24,14 @@ def synthesise_reference(
     depth: Float[Tensor, "b h w"],
     intrinsics: Float[Tensor, "b v 3 3"],
     world_to_cam: Float[Tensor, "b v 4 4"],
+    occlusion: float | None = None,
 ) -> tuple[Float[Tensor, "b s c h w"], Bool[Tensor, "b s h w"]]:
     """The reference (view 0) as each of the s = v - 1 sources shows it, if the depth is right.
 
     Differentiable in the depth.
+
+    Args:
+        occlusion: None, or the tolerance of ``hidden_from_sources``, whose pixels are then not valid.
 
     Returns:
         The warped sources, and where they are valid: inside the source, in front of its camera, depth known (> 0).
@@ -45,7 +50,10 @@ def synthesise_reference(
         ),
         strict=True,
     )
-    return torch.stack(warped, dim=1)[:, :, :, 0], torch.stack(valid, dim=1)[:, :, 0] & (depth > 0)[:, None]
+    visible = torch.stack(valid, dim=1)[:, :, 0] & (depth > 0)[:, None]
+    if occlusion is not None:
+        visible = visible & ~hidden_from_sources(depth, intrinsics, world_to_cam, occlusion)
+    return torch.stack(warped, dim=1)[:, :, :, 0], visible
 
 
 def select_sources(
@@ -77,6 +85,7 @@ def view_synthesis_map(
     errors: dict[str, float],
     selection: Selection = "top_k",
     k: int = 2,
+    occlusion: float | None = None,
 ) -> tuple[Float[Tensor, "b h w"], Bool[Tensor, "b h w"]]:
     """Photometric error of the reference synthesised by a depth map, and where any source sees the pixel.
 
@@ -84,8 +93,9 @@ def view_synthesis_map(
         images, intrinsics: on the depth map's grid, view 0 the reference.
         errors: weights by name, see ``PHOTOMETRIC_ERRORS``; their sum is what sources are selected by.
         selection, k: see ``select_sources``.
+        occlusion: see ``synthesise_reference``.
     """
-    warped, valid = synthesise_reference(images, depth, intrinsics, world_to_cam)
+    warped, valid = synthesise_reference(images, depth, intrinsics, world_to_cam, occlusion)
     reference = images[:, :1].expand_as(warped)
     error, known = weighted_error(warped.flatten(0, 1), reference.flatten(0, 1), valid.flatten(0, 1), errors)
     shape = valid.shape[:2]
@@ -100,6 +110,8 @@ class ViewSynthesisLoss(MultiLevelLoss):
         errors: a name out of 'l1', 'l0.5', 'charbonnier', 'smooth_l1' (colour), 'gradient', 'smooth_l1_gradient',
             'ssim'; or several with their weights, whose sum decides which sources are taken.
         selection, k: see ``select_sources``.
+        occlusion: None, or the relative difference of depth beyond which a nearer part of the reference hides a
+            farther one from a source (see ``hidden_from_sources``).
         weight, level_weights: see ``MultiLevelLoss``.
     """
 
@@ -108,12 +120,13 @@ class ViewSynthesisLoss(MultiLevelLoss):
         errors: str | dict[str, float] = "l1",
         selection: Selection = "top_k",
         k: int = 2,
+        occlusion: float | None = None,
         weight: float = 1.0,
         level_weights: Sequence[float] | None = None,
     ):
         super().__init__(weight, level_weights)
         self.errors = {errors: 1.0} if isinstance(errors, str) else dict(errors)
-        self.selection, self.k = selection, k
+        self.selection, self.k, self.occlusion = selection, k, occlusion
         unknown = [name for name in self.errors if name not in PHOTOMETRIC_ERRORS]
         if unknown or not self.errors:
             raise UserError(
@@ -127,6 +140,12 @@ class ViewSynthesisLoss(MultiLevelLoss):
                 "no such selection of sources",
                 "Take selection='top_k' with k of at least 1, or selection='mean'",
             )
+        if occlusion is not None and occlusion <= 0:
+            raise UserError(
+                f"ViewSynthesisLoss(occlusion={occlusion})",
+                "is no relative difference of depth",
+                "Take a positive one (0.05), or None",
+            )
 
     def level_map(
         self, prediction: DepthPrediction, batch: MultiViewBatch, level: int
@@ -134,4 +153,6 @@ class ViewSynthesisLoss(MultiLevelLoss):
         """``view_synthesis_map`` of one level."""
         depth, intrinsics = prediction.depths[level], prediction.intrinsics[level]
         images = images_at_level(batch.images, batch.intrinsics, intrinsics, tuple(depth.shape[-2:]))
-        return view_synthesis_map(images, depth, intrinsics, batch.world_to_cam, self.errors, self.selection, self.k)
+        return view_synthesis_map(
+            images, depth, intrinsics, batch.world_to_cam, self.errors, self.selection, self.k, self.occlusion
+        )
