@@ -20,6 +20,7 @@ def test_every_metric_by_hand(pair):
     metrics = depth_metrics(*pair, thresholds=(0.25, 2.5), unit="m")
     # errors 0.2, 2, 0, 2 at truths 2, 4, 10, 5
     assert metrics["abs_rel"] == pytest.approx((0.1 + 0.5 + 0 + 0.4) / 4)
+    assert metrics["median_abs_rel"] == pytest.approx(0.1), "the lower one of 0.1 and 0.4"
     assert metrics["abs_diff"] == pytest.approx((0.2 + 2 + 0 + 2) / 4)
     assert metrics["sq_rel"] == pytest.approx((0.02 + 1 + 0 + 0.8) / 4)
     assert metrics["rmse"] == pytest.approx(math.sqrt((0.04 + 4 + 0 + 4) / 4))
@@ -36,7 +37,7 @@ def test_a_perfect_prediction(pair):
     target = pair[1]
     metrics = depth_metrics(target, target, thresholds=(2,), unit="mm")
     assert metrics == {
-        **dict.fromkeys(("abs_rel", "abs_diff", "sq_rel", "rmse", "log_rmse"), 0.0),
+        **dict.fromkeys(("abs_rel", "median_abs_rel", "abs_diff", "sq_rel", "rmse", "log_rmse"), 0.0),
         **dict.fromkeys(("delta_1.25", "delta_1.25^2", "delta_1.25^3", "within_2mm", "coverage"), 1.0),
     }
 
@@ -51,8 +52,8 @@ def test_missing_predictions_lower_the_coverage_only(missing):
 
 def test_limits_and_mask_choose_the_truth_pixels(pair):
     prediction, target = pair
-    # (2, 5] leaves truths 4 and 5; the lower limit is exclusive, the upper one inclusive.
-    assert depth_metrics(prediction, target, min_depth=2, max_depth=5)["abs_rel"] == pytest.approx(0.45)
+    # (2, 10) leaves truths 4 and 5; both limits are exclusive.
+    assert depth_metrics(prediction, target, min_depth=2, max_depth=10)["abs_rel"] == pytest.approx(0.45)
     only = torch.zeros(2, 3, dtype=torch.bool)
     only[0, 0] = True
     assert depth_metrics(prediction, target, valid=only)["abs_rel"] == pytest.approx(0.1)
@@ -72,6 +73,22 @@ def test_the_two_averages_differ_where_images_differ_in_size_of_truth():
     assert depth_metrics(prediction, target, average="pixel")["abs_rel"] == pytest.approx(4 * 0.5 / 5)
     # The pooled root is the root of the pooled mean, not a mean of roots.
     assert depth_metrics(prediction, target, average="pixel")["rmse"] == pytest.approx(math.sqrt(4 / 5))
+
+
+def test_limits_are_strict_in_the_truths_own_precision():
+    """0.3 m read from millimetres is a little more than 0.3 as a double, and no more than 0.3 as a float."""
+    target = torch.tensor([[300.0, 1000.0, 4000.0]]) * 0.001
+    metrics = depth_metrics(target + torch.tensor([[1.0, 0.04, 1.0]]), target, None, (0.05,), "m", 0.3, 4)
+    assert metrics["abs_diff"] == pytest.approx(0.04, rel=1e-5)
+    assert metrics["within_0.05m"] == 1.0
+
+
+def test_medians_of_images_are_averaged():
+    target = torch.tensor([[[2.0, 2.0, 2.0]], [[4.0, 0.0, 0.0]], [[0.0, 0.0, 0.0]]])
+    prediction = torch.tensor([[[2.2, 2.4, 9.0]], [[6.0, 1.0, 1.0]], [[1.0, 1.0, 1.0]]])
+    assert depth_metrics(prediction, target)["median_abs_rel"] == pytest.approx((0.2 + 0.5) / 2)
+    pooled = depth_metrics(prediction, target, average="pixel")["median_abs_rel"]
+    assert pooled == pytest.approx((3 * 0.2 + 0.5) / 4)
 
 
 def test_an_image_without_prediction_counts_in_coverage_and_not_in_errors():

@@ -23,7 +23,7 @@ class DepthMetric(BaseMetric):
     Args:
         thresholds: of the within fractions, in the scene's unit, e.g. (2, 4, 8) for DTU.
         unit: of depth, 'm' or 'mm'; names the within fractions.
-        min_depth, max_depth: ground truth counts in (min_depth, max_depth].
+        min_depth, max_depth: ground truth counts in (min_depth, max_depth), both strict.
         average: 'image' (per image, then over images) or 'pixel' (pooled).
         levels: report the absolute relative error of the coarser levels, too.
         baseline: report 'baseline_abs_rel', that of the median of each image's own ground truth.

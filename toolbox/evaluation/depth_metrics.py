@@ -2,7 +2,7 @@
 
 Definition, for every number reported by the toolbox:
 
-- A *truth pixel* has a finite ground-truth depth in (``min_depth``, ``max_depth``] and is not masked out.
+- A *truth pixel* has a finite ground-truth depth in (``min_depth``, ``max_depth``), both strict, and is not masked out.
 - A truth pixel is *compared* where the prediction is finite and positive. Zero, negative and non-finite predictions are
   missing: they lower ``coverage`` and count nowhere else. (A fraction times the coverage is the share of all truth
   pixels.)
@@ -11,18 +11,22 @@ Definition, for every number reported by the toolbox:
 - ``average='image'``: each number is taken per image, then averaged over the images that have it; ``'pixel'``: all
   compared pixels are pooled. With p predicted, g true depth, over the compared pixels:
 
-  ============  ===================================== ============
-  abs_rel       mean |p - g| / g                       no unit
-  abs_diff      mean |p - g|                           scene's unit
-  sq_rel        mean (p - g)^2 / g                     scene's unit
-  rmse          sqrt(mean (p - g)^2)                   scene's unit
-  log_rmse      sqrt(mean (ln p - ln g)^2)             no unit
-  delta_1.25^n  share with max(p/g, g/p) < 1.25^n      no unit
-  within_<t>    share with \\|p - g\\| < t (t with its unit) no unit
-  coverage      compared pixels / truth pixels         no unit
-  ============  ===================================== ============
+  ==============  ===================================== ============
+  abs_rel         mean |p - g| / g                       no unit
+  median_abs_rel  median |p - g| / g of an image         no unit
+  abs_diff        mean |p - g|                           scene's unit
+  sq_rel          mean (p - g)^2 / g                     scene's unit
+  rmse            sqrt(mean (p - g)^2)                   scene's unit
+  log_rmse        sqrt(mean (ln p - ln g)^2)             no unit
+  delta_1.25^n    share with max(p/g, g/p) < 1.25^n      no unit
+  within_<t>      share with \\|p - g\\| < t (t with its unit) no unit
+  coverage        compared pixels / truth pixels         no unit
+  ==============  ===================================== ============
 
-(Eigen et al., "Depth Map Prediction from a Single Image", 2014, for all but the last two.)
+  Medians cannot be pooled: with ``'pixel'``, median_abs_rel is the mean of the images' medians, weighted by their
+  compared pixels. (Of an even number of pixels, the median is the lower one of the two in the middle.)
+
+(Eigen et al., "Depth Map Prediction from a Single Image", 2014, for all but the median and the last two.)
 """
 
 import math
@@ -70,15 +74,14 @@ def depth_error_sums(
         valid: pixels to take; all of them when None.
         thresholds: t of the ``within_<t><unit>`` fractions, in the scene's unit.
         unit: of depth, for the names.
-        min_depth, max_depth: ground truth counts in (min_depth, max_depth].
+        min_depth, max_depth: ground truth counts in (min_depth, max_depth), both strict.
 
     Returns:
-        'truth_pixels' and 'pixels' (compared), then a sum per metric (of squares for rmse and log_rmse).
+        'truth_pixels' and 'pixels' (compared), then a sum per metric (of squares for rmse and log_rmse; of the median,
+        its multiple by 'pixels').
     """
+    truth = _truth_pixels(target, valid, min_depth, max_depth)
     target = target.double()
-    truth = torch.isfinite(target) & (target > max(min_depth, 0.0)) & (target <= max_depth)
-    if valid is not None:
-        truth &= valid
     resized = resize_prediction(prediction.double(), (target.shape[-2], target.shape[-1]))
     compared = truth & (resized > 0)
     p, g = resized[compared], target[compared]
@@ -93,8 +96,17 @@ def depth_error_sums(
         **{name: (ratio < limit).double() for name, limit in DELTAS.items()},
         **{f"within_{t:g}{unit}": (difference < t).double() for t in thresholds},
     }
-    counts = {"truth_pixels": float(truth.sum()), "pixels": float(compared.sum())}
-    return counts | {name: term.sum().item() for name, term in terms.items()}
+    pixels = len(p)
+    counts = {"truth_pixels": float(truth.sum()), "pixels": float(pixels)}
+    median = terms["abs_rel"].median().item() if pixels else 0.0
+    return counts | {name: term.sum().item() for name, term in terms.items()} | {"median_abs_rel": median * pixels}
+
+
+def _truth_pixels(
+    target: Float[Tensor, "h w"], valid: Bool[Tensor, "h w"] | None, min_depth: float | int, max_depth: float | int
+) -> Bool[Tensor, "h w"]:
+    truth = torch.isfinite(target) & (target > max(min_depth, 0.0)) & (target < max_depth)
+    return truth if valid is None else truth & valid
 
 
 def metrics_from_sums(sums: dict[str, float]) -> dict[str, float]:
@@ -148,12 +160,12 @@ def depth_metrics(
         valid: pixels to take; all of them when None.
         thresholds: t of the ``within_<t><unit>`` fractions, in the scene's unit.
         unit: of depth ('m', 'mm'), for the names of these fractions.
-        min_depth, max_depth: ground truth counts in (min_depth, max_depth].
+        min_depth, max_depth: ground truth counts in (min_depth, max_depth), both strict.
         average: 'image' or 'pixel'.
 
     Returns:
-        abs_rel, abs_diff, sq_rel, rmse, log_rmse, delta_1.25, delta_1.25^2, delta_1.25^3, within_<t><unit> per
-        threshold, coverage. NaN where nothing can be compared.
+        abs_rel, median_abs_rel, abs_diff, sq_rel, rmse, log_rmse, delta_1.25, delta_1.25^2, delta_1.25^3,
+        within_<t><unit> per threshold, coverage. NaN where nothing can be compared.
     """
     predictions = prediction.reshape(-1, *prediction.shape[-2:])
     targets = target.reshape(-1, *target.shape[-2:])
@@ -175,7 +187,5 @@ def constant_depth(
 
     It knows the truth's median, which no method does; a network has to beat it all the same.
     """
-    truth = torch.isfinite(target) & (target > max(min_depth, 0.0)) & (target <= max_depth)
-    if valid is not None:
-        truth &= valid
+    truth = _truth_pixels(target, valid, min_depth, max_depth)
     return torch.full_like(target, target[truth].median().item() if truth.any() else 0.0)
