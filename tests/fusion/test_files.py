@@ -1,7 +1,7 @@
 import numpy as np
 import open3d as o3d
 
-from toolbox.fusion import FusionRecipe, PointCloud, TriangleMesh, write_cloud, write_mesh
+from toolbox.fusion import FusionRecipe, PointCloud, TriangleMesh, read_cloud, write_cloud, write_mesh
 
 
 def test_cloud_and_mesh_carry_their_recipe(tmp_path):
@@ -23,3 +23,8 @@ def test_cloud_and_mesh_carry_their_recipe(tmp_path):
     np.testing.assert_array_equal(np.rint(np.asarray(read.colors) * 255), rgb)
     read = o3d.io.read_triangle_mesh(str(tmp_path / "mesh.ply"))
     np.testing.assert_array_equal(np.asarray(read.triangles), mesh.triangles)
+    again = read_cloud(tmp_path / "cloud.ply", spacing=0.25)
+    np.testing.assert_array_equal(again.xyz, cloud.xyz)
+    np.testing.assert_array_equal(again.normals, cloud.normals)
+    np.testing.assert_array_equal(again.rgb, cloud.rgb)
+    assert again.spacing == 0.25

@@ -7,7 +7,7 @@ from .consistency import (
     check_geometric_consistency,
     filter_confidence,
 )
-from .files import write_cloud, write_mesh
+from .files import read_cloud, write_cloud, write_mesh
 from .filtering import FilteredDepth, ViewCounts, filter_by_consistency
 from .fuse import fuse_by_consistency, fuse_by_disparity
 from .mesh import TriangleMesh, poisson_mesh
@@ -40,6 +40,7 @@ __all__ = [
     "merge_in_cells",
     "point_spacing",
     "poisson_mesh",
+    "read_cloud",
     "write_cloud",
     "write_mesh",
 ]

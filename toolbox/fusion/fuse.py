@@ -27,7 +27,7 @@ def fuse_by_consistency(
     Args:
         sources: for each view's id the ids of its source views, best first.
         progress: called with (views done, views in all).
-        save_filtered: called with each view's id and its averaged depth map, 0 where refused.
+        save_filtered: called with each view's id and its averaged depth map (H, W), 0 where refused.
 
     Returns:
         The cloud (possibly empty, with the counts that tell why), and the counts of each view.
@@ -53,6 +53,7 @@ def fuse_by_disparity(
     sources: Sources,
     recipe: FusionRecipe,
     progress: Progress | None = None,
+    save_filtered: Callable[[int, np.ndarray], None] | None = None,
     device: torch.device | str = "cpu",
 ) -> tuple[PointCloud, list[ViewCounts]]:
     """Cloud of the confident pixels whose disparity agrees in enough sources; points and colours are averaged.
@@ -64,6 +65,7 @@ def fuse_by_disparity(
     builder, counts = CloudBuilder(recipe), []
     for done, view in enumerate(views, start=1):
         pixels, ids, consistent = maps.candidates(view), chosen[view.id], 0
+        filtered = torch.zeros(pixels.size, device=device)
         if len(pixels.index) and len(ids) >= recipe.min_views:
             (intrinsics,), (world_to_cam,) = maps.cameras([view.id])
             rgb = maps.images[view.id].reshape(-1, 3)[pixels.index]
@@ -81,7 +83,10 @@ def fuse_by_disparity(
             xyz = points[enough].double() + camera_centre(world_to_cam)
             footprint = (pixels.depth[enough] / focal_length(view)).cpu().numpy()
             builder.add(xyz.float().cpu().numpy(), colours[enough].cpu().numpy(), view.id, footprint)
+            filtered.view(-1)[pixels.index[enough]] = points[enough] @ world_to_cam[2, :3].to(points)
             consistent = int(enough.sum())
+        if save_filtered:
+            save_filtered(view.id, filtered.cpu().numpy())
         counts.append(ViewCounts(view.id, int(np.prod(pixels.size)), pixels.known, len(pixels.index), consistent))
         if progress:
             progress(done, len(views))

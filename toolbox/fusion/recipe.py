@@ -9,6 +9,14 @@ from toolbox.errors import UserError
 
 METHODS = ("consistency", "disparity", "tsdf")
 _REMEDY = "Correct it in the fusion recipe"
+_SURFACE_SETTINGS = (
+    "poisson_depth",
+    "trim_quantile",
+    "trim_distance",
+    "tsdf_voxel",
+    "tsdf_truncation",
+    "tsdf_min_weight",
+)
 
 
 @dataclass(frozen=True)
@@ -90,6 +98,10 @@ class FusionRecipe:
     def to_dict(self) -> dict[str, Any]:
         """Plain values; ``from_dict`` gives the same recipe back."""
         return asdict(self)
+
+    def cloud_settings(self) -> dict[str, Any]:
+        """The settings that decide the cloud; the others decide the surface made from it."""
+        return {name: value for name, value in asdict(self).items() if name not in _SURFACE_SETTINGS}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "FusionRecipe":

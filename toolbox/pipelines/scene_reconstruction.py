@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +15,13 @@ from toolbox.datasets.scenes import with_depth_ranges
 from toolbox.datasets.view_selection import ViewSelector
 from toolbox.errors import UserError
 from toolbox.evaluation import depth_metrics
-from toolbox.fusion import (
-    FusionRecipe,
-    FusionView,
-    PointCloud,
-    TriangleMesh,
-    estimate_normals,
-    fuse_by_consistency,
-    fuse_by_disparity,
-    fuse_tsdf,
-    poisson_mesh,
-    write_cloud,
-    write_mesh,
-)
-from toolbox.io import read_cam_txt, read_pfm, write_json
+from toolbox.fusion import FusionRecipe
+from toolbox.io import read_pfm, write_json
 from toolbox.models.reconstructors import MultiViewStereo
 from toolbox.structures import Scene
 
 from .depth_inference import DepthFiles, SceneDepth, infer_scene_depth, plan_references
+from .fusion_stages import fuse_scene
 from .stages import Manifest, describe_scene, fingerprint, fingerprint_weights
 
 
@@ -41,18 +30,22 @@ class ReconstructionSettings:
     """How a scene is reconstructed.
 
     Attributes:
+        every: use every n-th view of the scene, and no other.
         max_size: the images' longer side is reduced to it; None keeps the stored size.
         num_levels, num_sources, depth_range, bfloat16: see ``SceneDepth``.
         recipe: see ``FusionRecipe``; its ``num_sources`` is its own.
+        keep_filtered: also write the depth that passed the filters, ``filtered/<view id:08d>.pfm``.
         evaluate: compare the depth maps with the scene's own, where it has some.
     """
 
+    every: int = 1
     max_size: int | None = None
     num_levels: int | None = None
     num_sources: int = 4
     depth_range: tuple[float, float] | None = None
     bfloat16: bool = False
     recipe: FusionRecipe = field(default_factory=FusionRecipe)
+    keep_filtered: bool = False
     evaluate: bool = False
 
 
@@ -72,6 +65,7 @@ def reconstruct_scene_files(
     """
     out = Path(out)
     started = time.perf_counter()
+    scene = replace(scene, views=scene.views[:: settings.every])
     scene, range_source = (scene, "given") if settings.depth_range is not None else with_depth_ranges(scene)
     size = working_size(scene, settings.max_size)
     depth_settings = SceneDepth(
@@ -100,12 +94,10 @@ def reconstruct_scene_files(
             facts = infer_scene_depth(scene, model, matched, out, depth_settings, _stepper(bar))
         manifest.finish("depth", **facts)
 
-    made_from = fingerprint([made_from, sources, settings.recipe.to_dict()])
-    outputs = [out / "cloud.ply", out / "mesh.ply"]
-    if not manifest.begin("fusion", made_from, outputs):
-        with _progress("fusion", len(references), quiet) as bar:
-            facts = _fuse(scene, out, size, sources, settings.recipe, _stepper(bar))
-        manifest.finish("fusion", **facts)
+    with _progress("fusion", len(references), quiet) as bar:
+        _, fusion_facts = fuse_scene(
+            scene, out, sources, settings.recipe, made_from, manifest, _stepper(bar), settings.keep_filtered
+        )
 
     summary = {
         "scene": scene.name,
@@ -120,64 +112,13 @@ def reconstruct_scene_files(
         "recipe": settings.recipe.to_dict(),
         "source_to_scene": scene.source_to_scene.tolist(),
         "depth": manifest.facts("depth"),
-        "fusion": manifest.facts("fusion"),
+        "fusion": fusion_facts,
         "seconds_this_run": time.perf_counter() - started,
     }
     if settings.evaluate:
         summary["depth_error"] = _evaluate(scene, out, references, size)
     write_json(out / "summary.json", summary)
     return summary
-
-
-def _fuse(
-    scene: Scene,
-    out: Path,
-    size: tuple[int, int],
-    sources: dict[int, list[int]],
-    recipe: FusionRecipe,
-    progress: Callable[[int, int], None],
-) -> dict[str, Any]:
-    started = time.perf_counter()
-    views = [_fusion_view(scene, out, view_id, size) for view_id in sources]
-    inside = {i: [s for s in ids if s in sources] for i, ids in sources.items()}
-    fuse = fuse_by_disparity if recipe.method == "disparity" else fuse_by_consistency
-    cloud, counts = fuse(views, inside, recipe, progress)
-    centres = {view.id: view.centre for view in scene.views}
-    cloud = estimate_normals(cloud, centres, recipe)
-    write_cloud(out / "cloud.ply", cloud, recipe)
-    mesh = _mesh(cloud, views, inside, recipe)
-    write_mesh(out / "mesh.ply", mesh, recipe)
-    return {
-        "recipe": recipe.describe(),
-        "points": len(cloud),
-        "vertices": len(mesh.vertices),
-        "triangles": len(mesh.triangles),
-        "pixels": {
-            name: sum(getattr(c, name) for c in counts) for name in ("pixels", "known", "confident", "consistent")
-        },
-        "seconds": time.perf_counter() - started,
-    }
-
-
-def _mesh(
-    cloud: PointCloud, views: list[FusionView], sources: dict[int, list[int]], recipe: FusionRecipe
-) -> TriangleMesh:
-    if recipe.method == "tsdf":
-        return fuse_tsdf(views, sources, recipe)
-    return poisson_mesh(cloud, recipe)
-
-
-def _fusion_view(scene: Scene, out: Path, view_id: int, size: tuple[int, int]) -> FusionView:
-    files = DepthFiles(out, view_id)
-    camera = read_cam_txt(files.camera)
-    return FusionView(
-        view_id,
-        camera.intrinsics,
-        camera.world_to_cam,
-        depth=lambda: read_pfm(files.depth),
-        confidence=lambda: read_pfm(files.confidence),
-        image=lambda: np.ascontiguousarray(load_view(scene.view(view_id), size).image.numpy().transpose(1, 2, 0)),
-    )
 
 
 def _evaluate(scene: Scene, out: Path, references: list[int], size: tuple[int, int]) -> dict[str, Any]:

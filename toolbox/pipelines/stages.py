@@ -84,6 +84,14 @@ class Manifest:
         """What ``finish`` noted of a stage."""
         return self._stages.get(stage, {}).get("facts", {})
 
+    def made_from(self, stage: str) -> str:
+        """Fingerprint of what a stage was begun with.
+
+        Raises:
+            KeyError: it has not been begun.
+        """
+        return self._stages[stage]["made_from"]
+
     def _record(self, stage: str, entry: dict[str, Any]) -> None:
         self._stages[stage] = entry
         write_json(self.path, self._stages)

@@ -1,0 +1,145 @@
+"""Pseudo depth for training: the surface that a network's own depth maps make, seen from the training views."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+from tqdm import tqdm
+
+from toolbox.datasets import load_view, working_size
+from toolbox.datasets.depth_ranges import depth_range_for
+from toolbox.datasets.loading import LoadedView
+from toolbox.errors import UserError
+from toolbox.geometry import resample_depth
+from toolbox.io import CamFile, read_cam_txt, read_pfm, write_cam_txt, write_pfm
+from toolbox.registry import RENDERERS
+from toolbox.rendering import DepthRenderer
+from toolbox.structures import Scene, View
+
+from .depth_inference import DepthFiles
+from .stages import Manifest, describe_scene, fingerprint
+
+Source = Literal["mesh", "consistency", "both"]
+
+
+@dataclass(frozen=True)
+class LabelSettings:
+    """What pseudo labels are taken from.
+
+    Attributes:
+        source: 'mesh' renders the fused surface; 'consistency' takes the depth that passed the filters of the fusion;
+            'both' takes that where there is some, and the surface elsewhere (the mesh fills, consistency decides).
+        size: (height, width) of the training images; or None, and
+        max_size: their longer side; None keeps the stored size.
+        depth_range: (near, far) of all views, in the scene's unit; None takes each view's. No label lies beyond far.
+        renderer: from RENDERERS.
+    """
+
+    source: Source = "mesh"
+    size: tuple[int, int] | None = None
+    max_size: int | None = None
+    depth_range: tuple[float, float] | None = None
+    renderer: dict[str, Any] = field(default_factory=lambda: {"type": "RaycastRenderer"})
+
+    def __post_init__(self):
+        if self.source not in ("mesh", "consistency", "both"):
+            raise UserError(
+                f"labels.source='{self.source}'", "is none", "Choose 'mesh', 'consistency' or 'both' in the config"
+            )
+
+
+@dataclass(frozen=True)
+class LabelFiles:
+    """Where the pseudo label of a view lies, as ``PseudoLabelledScenes`` looks for it."""
+
+    folder: Path
+    view_id: int
+
+    @property
+    def depth(self) -> Path:
+        """PFM, in the scene's unit, 0 where there is no label."""
+        return self.folder / "labels" / f"{self.view_id:08d}.pfm"
+
+    @property
+    def camera(self) -> Path:
+        """The camera of its grid."""
+        return self.folder / "labels" / f"{self.view_id:08d}_cam.txt"
+
+
+def label_scene(training_scene: Scene, out: Path, settings: LabelSettings, quiet: bool = False) -> dict[str, Any]:
+    """Write the pseudo label of every view of a scene, from the reconstruction that lies under ``out``.
+
+    The training scene's views may be crops and reductions of the views that were reconstructed, and more of them; their
+    ids and the world are the same.
+
+    Args:
+        training_scene: the views that are to be trained on.
+        out: with ``mesh.ply`` and ``filtered/``, as ``reconstruct_scene_files`` writes them; the labels go to
+            ``labels/``.
+
+    Returns:
+        Facts: views, share of pixels with a label.
+
+    Raises:
+        UserError: a view has no depth range, or the mesh cannot be rendered.
+    """
+    manifest = Manifest(out)
+    size = settings.size or working_size(training_scene, settings.max_size)
+    files = [LabelFiles(out, view.id) for view in training_scene.views]
+    made_from = fingerprint(
+        [
+            manifest.made_from("cloud"),
+            manifest.made_from("mesh"),
+            describe_scene(training_scene),
+            size,
+            asdict(settings),
+        ]
+    )
+    outputs = [path for label in files for path in (label.camera, label.depth)]
+    if not manifest.begin("labels", made_from, outputs):
+        maker = _LabelMaker(out, settings)
+        known = []
+        for view, label in zip(
+            tqdm(training_scene.views, desc="labels", unit="view", disable=quiet, dynamic_ncols=True),
+            files,
+            strict=True,
+        ):
+            near, far = depth_range_for(training_scene, view.id, settings.depth_range)
+            if not label.depth.exists():
+                camera = load_view(view, size)
+                write_cam_txt(label.camera, CamFile(camera.world_to_cam.numpy(), camera.intrinsics.numpy(), near))
+                write_pfm(label.depth, maker.label(view, camera, size, far))
+            known.append(float((read_pfm(label.depth) > 0).mean()))
+        manifest.finish("labels", views=len(files), size=list(size), coverage=float(np.mean(known)))
+    return manifest.facts("labels")
+
+
+class _LabelMaker:
+    def __init__(self, out: Path, settings: LabelSettings):
+        self.out, self.source = out, settings.source
+        self.renderer: DepthRenderer | None = None
+        if self.source != "consistency":
+            self.renderer = RENDERERS.build(dict(settings.renderer))
+            self.renderer.load(out / "mesh.ply")
+
+    def label(self, view: View, camera: LoadedView, size: tuple[int, int], far: float) -> Float32[np.ndarray, "h w"]:
+        rendered = np.zeros(size, np.float32)
+        if self.renderer is not None:
+            rendered = self.renderer.render(camera.intrinsics.numpy(), camera.world_to_cam.numpy(), size, far)
+        if self.source == "mesh":
+            return rendered
+        consistent = self._consistent(view, camera, size)
+        consistent[consistent > far] = 0
+        return np.where(consistent > 0, consistent, rendered)
+
+    def _consistent(self, view: View, camera: LoadedView, size: tuple[int, int]) -> Float32[np.ndarray, "h w"]:
+        """The filtered depth map on the label's grid; nothing where the view was not reconstructed."""
+        path = self.out / "filtered" / f"{view.id:08d}.pfm"
+        if not path.exists():
+            return np.zeros(size, np.float32)
+        grid = torch.from_numpy(read_cam_txt(DepthFiles(self.out, view.id).camera).intrinsics)[None]
+        depth = torch.from_numpy(read_pfm(path))[None]
+        return resample_depth(depth, grid.double(), camera.intrinsics[None], size)[0].numpy()
