@@ -96,6 +96,16 @@ def test_a_pair_list_decides(form, tabletop_scene, tmp_path):
     assert len(MVSDataset(tabletop_scene, num_sources=2, pairs=path, every=2)) == 1
 
 
+def test_options_of_the_selection_reach_it(tabletop_scene):
+    def first_sources(**options) -> list[int]:
+        dataset = MVSDataset(tabletop_scene, num_sources=1, **options)
+        return [dataset[k]["meta"]["source_ids"].item() for k in range(len(dataset))]
+
+    assert first_sources() == first_sources(best_angle=5.0, spread=0.0) != first_sources(best_angle=20.0)
+    with pytest.raises(UserError, match="spread=2"):
+        MVSDataset(tabletop_scene, spread=2.0)
+
+
 @pytest.mark.parametrize(
     ("content", "fault"),
     [

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from toolbox.datasets.view_selection import ViewSelector, angle_weight, select_sources
+from toolbox.errors import UserError
 from toolbox.structures import Scene, SparsePoints, View
 
 K = np.array([[600.0, 0, 310.0], [0, 620.0, 235.0], [0, 0, 1]])
@@ -29,6 +30,7 @@ def test_weight_of_an_angle():
     np.testing.assert_allclose(
         angle_weight(np.array([0.0, 4.0, 5.0, 15.0])), [0.0, np.exp(-0.5), 1.0, np.exp(-0.5)], rtol=1e-12
     )
+    np.testing.assert_allclose(angle_weight(np.array([6.4, 8.0, 24.0]), 8.0), [np.exp(-0.5), 1.0, np.exp(-0.5)])
 
 
 def test_listed_pairs_decide():
@@ -81,6 +83,44 @@ def test_cameras_prefer_a_useful_angle():
     selector = ViewSelector(Scene("row", row(0.03, count=21, depth_range=(1.8, 2.2))))
     best = selector.sources(100, 1)[0]
     assert 0.15 <= abs(best - 100) / 10 * 0.03 <= 0.28
+
+
+@pytest.mark.parametrize("with_points", [False, True])
+def test_a_larger_best_angle_takes_wider_baselines(with_points):
+    """At depth 2 ten degrees are 0.35 apart, five 0.17."""
+    scene = Scene("row", row(0.03, count=31, depth_range=(1.8, 2.2)))
+    if with_points:
+        xyz = np.random.default_rng(3).uniform((0.2, -0.2, 1.9), (0.7, 0.2, 2.1), (50, 3))
+        scene.points = SparsePoints(xyz, [np.array([v.id for v in scene.views])] * 50)
+    baseline = {}
+    for angle in (5.0, 10.0):
+        best = ViewSelector(scene, best_angle=angle).sources(150, 1)[0]
+        baseline[angle] = abs(best - 150) / 10 * 0.03
+    assert 0.15 <= baseline[5.0] <= 0.28 < 0.30 <= baseline[10.0] <= 0.45
+    plain = ViewSelector(scene).sources(150, 4)
+    assert ViewSelector(scene, best_angle=5.0, spread=0.0).sources(150, 4) == plain
+
+
+def test_spread_sources_stand_apart():
+    scene = Scene("row", row(0.03, count=31, depth_range=(1.8, 2.2)))
+    plain = ViewSelector(scene).sources(150, 30)
+    spread = ViewSelector(scene, spread=0.4).sources(150, 30)
+    assert spread[0] == plain[0] and sorted(spread) == sorted(plain), "none is lost"
+    centre = {v.id: v.centre[0] for v in scene.views}
+    taken = spread[:4]
+    for n, k in enumerate(taken):
+        apart = [abs(centre[k] - centre[other]) for other in taken[:n]]
+        assert all(gap >= 0.4 * abs(centre[k] - centre[150]) - 1e-9 for gap in apart)
+    skipped = [k for k in plain[: plain.index(taken[3])] if k not in taken]
+    for k in skipped:
+        apart = [abs(centre[k] - centre[other]) for other in taken if plain.index(other) < plain.index(k)]
+        assert min(apart) < 0.4 * abs(centre[k] - centre[150]), "what is passed over is near one taken before"
+
+
+@pytest.mark.parametrize("option", [{"best_angle": 0.0}, {"spread": 1.0}, {"spread": -0.1}])
+def test_senseless_selections_are_refused(option):
+    with pytest.raises(UserError):
+        ViewSelector(Scene("row", row(0.1)), **option)
 
 
 def test_given_range_stands_in_for_the_scenes():

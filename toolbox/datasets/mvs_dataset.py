@@ -16,7 +16,7 @@ from .building import Config, build_scenes
 from .depth_ranges import depth_range_for
 from .loading import load_view, working_size
 from .pair_lists import check_pairs, read_pairs
-from .view_selection import ViewSelector
+from .view_selection import BEST_ANGLE, ViewSelector
 
 
 @DATASETS.register_module()
@@ -31,6 +31,7 @@ class MVSDataset(Dataset):
         pairs: file of the references and the sources of each, best first, for every scene: MVSNet's ``pair.txt``, or
             JSON ``{reference id: [source ids]}`` (or that under the key "pairs"). Views that it does not list are no
             references. None: see ``ViewSelector``.
+        best_angle, spread: of the sources, see ``ViewSelector``.
         read_depth: give the reference's depth where the scene has it; False never opens a depth file.
         depth_range: (near, far) for all views; None takes each view's.
         every: use every n-th of the references.
@@ -56,6 +57,8 @@ class MVSDataset(Dataset):
         transforms: Sequence[Config | Callable] = (),
         max_size: int | None = None,
         pairs: str | Path | None = None,
+        best_angle: float = BEST_ANGLE,
+        spread: float = 0.0,
     ):
         self.scenes = build_scenes(scenes)
         self.num_sources, self.extra_sources = num_sources, extra_sources
@@ -66,14 +69,14 @@ class MVSDataset(Dataset):
         if self.pairs is not None:
             check_pairs(self.pairs, self.scenes, pairs)
         # (scene, reference id, candidate source ids)
-        self.references = self._find_references(every)
+        self.references = self._find_references(every, best_angle, spread)
 
-    def _find_references(self, every: int) -> list[tuple[Scene, int, list[int]]]:
+    def _find_references(self, every: int, best_angle: float, spread: float) -> list[tuple[Scene, int, list[int]]]:
         """The references with enough sources; the others are named in the log."""
         most = self.num_sources + self.extra_sources
         found, too_few = [], []
         for scene in self.scenes:
-            selector = ViewSelector(scene, self.depth_range)
+            selector = ViewSelector(scene, self.depth_range, best_angle, spread)
             listed = [view.id for view in scene.views] if self.pairs is None else list(self.pairs)
             for view_id in listed[::every]:
                 sources = selector.sources(view_id, most) if self.pairs is None else self.pairs[view_id][:most]

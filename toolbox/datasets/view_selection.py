@@ -10,7 +10,7 @@ from toolbox.structures import Scene, View
 from .depth_ranges import depth_range_for
 
 # MVSNet's score (Yao et al., ECCV 2018, section 4.1): triangulation angles in degrees.
-_BEST_ANGLE, _SIGMA_BELOW, _SIGMA_ABOVE = 5.0, 1.0, 10.0
+BEST_ANGLE, _SIGMA_BELOW, _SIGMA_ABOVE = 5.0, 1.0, 10.0
 # Below this angle two views are one as far as depth is concerned.
 _SAME_POSITION_ANGLE = 0.05
 _MAX_POINT_PAIRS = 4_000_000
@@ -18,10 +18,13 @@ _MAX_POINT_PAIRS = 4_000_000
 _PROBES = (5, 4, 4)
 
 
-def angle_weight(degrees: np.ndarray) -> np.ndarray:
-    """MVSNet's weight of a triangulation angle: 1 at 5 degrees, falling fast below and slowly above; 0 at no angle."""
-    sigma = np.where(degrees <= _BEST_ANGLE, _SIGMA_BELOW, _SIGMA_ABOVE)
-    weight = np.exp(-((degrees - _BEST_ANGLE) ** 2) / (2 * sigma**2))
+def angle_weight(degrees: np.ndarray, best_angle: float = BEST_ANGLE) -> np.ndarray:
+    """MVSNet's weight of a triangulation angle: 1 at 5 degrees, falling fast below and slowly above; 0 at no angle.
+
+    Another best angle stretches the curve.
+    """
+    off = degrees * (BEST_ANGLE / best_angle) - BEST_ANGLE
+    weight = np.exp(-(off**2) / (2 * np.where(off <= 0, _SIGMA_BELOW, _SIGMA_ABOVE) ** 2))
     return np.where(degrees < _SAME_POSITION_ANGLE, 0.0, weight)
 
 
@@ -32,10 +35,29 @@ class ViewSelector:
         scene: with at least one view.
         depth_range: (near, far) for all views where the scene does not know better; only the ranking from cameras uses
             it.
+        best_angle: triangulation angle of the best source, degrees. More than MVSNet's 5 takes wider baselines: from
+            dense video, say, whose neighbours hardly differ.
+        spread: 0 takes the views in the order of their scores. More passes over a view that stands near one already
+            taken, within ``spread`` times its own distance from the reference (greedy non-maximum suppression);
+            those passed over come after all others.
+
+    Raises:
+        UserError: ``best_angle`` is not between 0 and 180, or ``spread`` not from 0 to below 1.
     """
 
-    def __init__(self, scene: Scene, depth_range: tuple[float, float] | None = None):
+    def __init__(
+        self,
+        scene: Scene,
+        depth_range: tuple[float, float] | None = None,
+        best_angle: float = BEST_ANGLE,
+        spread: float = 0.0,
+    ):
+        if not 0 < best_angle < 180:
+            raise UserError(f"best_angle={best_angle}", "is no triangulation angle", "Give degrees, 5 to 15 or so")
+        if not 0 <= spread < 1:
+            raise UserError(f"spread={spread}", "is no fraction of a distance", "Give 0 (off) to 0.5 or so")
         self.scene, self.depth_range = scene, depth_range
+        self.best_angle, self.spread = best_angle, spread
         self._index = {view.id: k for k, view in enumerate(scene.views)}
         self._ids = np.array([view.id for view in scene.views])
         self._rows: dict[int, np.ndarray] = {}
@@ -58,7 +80,17 @@ class ViewSelector:
         scores = self._scores_of(reference)
         order = np.lexsort((self._ids, self._turn[reference], -scores))
         useful = (scores > 0) & ~self._coincident[reference]
-        return [int(self._ids[k]) for k in order if useful[k]]
+        ranked = [int(k) for k in order if useful[k]]
+        return [int(self._ids[k]) for k in (self._spread_out(ranked, reference) if self.spread else ranked)]
+
+    def _spread_out(self, ranked: list[int], reference: int) -> list[int]:
+        """Those that stand apart from all taken before them, then the others; each part in the given order."""
+        taken, passed = [], []
+        for k in ranked:
+            least = self.spread * np.linalg.norm(self._centres[k] - self._centres[reference])
+            apart = np.linalg.norm(self._centres[taken] - self._centres[k], axis=1) >= least
+            (taken if apart.all() else passed).append(k)
+        return taken + passed
 
     def _scores_of(self, reference: int) -> np.ndarray:
         """(V,) score of each view as a source of the reference."""
@@ -106,7 +138,7 @@ class ViewSelector:
             rays = points.xyz[members][:, None] - self._centres[views]
             rays /= np.maximum(np.linalg.norm(rays, axis=-1, keepdims=True), 1e-300)
             first, second = np.triu_indices(length, 1)
-            weight = angle_weight(_degrees_between(rays[:, first], rays[:, second]))
+            weight = angle_weight(_degrees_between(rays[:, first], rays[:, second]), self.best_angle)
             np.add.at(scores, (views[:, first], views[:, second]), weight)
         return scores + scores.T
 
@@ -121,7 +153,7 @@ class ViewSelector:
         to_source = probes[None] - self._centres[:, None]
         to_reference = probes - view.centre
         angles = _degrees_between(to_source, np.broadcast_to(to_reference, to_source.shape))
-        return np.round((angle_weight(angles) * inside).mean(axis=1), 12)
+        return np.round((angle_weight(angles, self.best_angle) * inside).mean(axis=1), 12)
 
     @cached_property
     def _world_to_cam(self) -> np.ndarray:
