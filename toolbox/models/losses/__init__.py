@@ -1,5 +1,9 @@
-"""Losses: called with (prediction, batch), each returns one scalar; its functional twin returns a map and a mask."""
+"""Losses: called with (prediction, batch), each returns one scalar; its functional twin returns a map and a mask.
 
+A loss that sets ``needs_predictor`` is called with (prediction, batch, predict): the network, for another pass.
+"""
+
+from .augmentation import AugmentationConsistencyLoss, confident_depth, jittered_colours, random_patches
 from .multi_level import MultiLevelLoss, images_at_level, masked_mean
 from .occlusion import hidden_from_sources
 from .perceptual import PerceptualLoss, VGG16Features, load_vgg16, perceptual_map
@@ -10,19 +14,23 @@ from .view_synthesis import ViewSynthesisLoss, select_sources, synthesise_refere
 
 __all__ = [
     "PHOTOMETRIC_ERRORS",
+    "AugmentationConsistencyLoss",
     "DepthSmoothnessLoss",
     "MultiLevelLoss",
     "PerceptualLoss",
     "SupervisedDepthLoss",
     "VGG16Features",
     "ViewSynthesisLoss",
+    "confident_depth",
     "depth_error_map",
     "hidden_from_sources",
     "images_at_level",
+    "jittered_colours",
     "load_vgg16",
     "masked_mean",
     "normalised_inverse_depth",
     "perceptual_map",
+    "random_patches",
     "select_sources",
     "smoothness_map",
     "synthesise_reference",

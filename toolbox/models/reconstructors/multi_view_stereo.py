@@ -6,7 +6,7 @@ from typing import Any
 import torch.nn.functional as F
 from jaxtyping import Float
 from mmengine.model import BaseModel
-from torch import Tensor
+from torch import Tensor, nn
 
 from toolbox.errors import UserError
 from toolbox.geometry import resample_dense
@@ -106,10 +106,16 @@ class MultiViewStereo(BaseModel):
         if mode == "tensor":
             return prediction
         if mode == "loss":
-            return {f"loss_{name}": loss(prediction, batch) for name, loss in self.losses.items()}
+            return {f"loss_{name}": self._loss(loss, prediction, batch) for name, loss in self.losses.items()}
         if mode == "predict":
             return self._samples(prediction, batch)
         raise ValueError(f"mode is 'loss', 'predict' or 'tensor', not '{mode}'")
+
+    def _loss(self, loss: nn.Module, prediction: DepthPrediction, batch: MultiViewBatch) -> Float[Tensor, ""]:
+        """One loss; the network goes to those that ask for another pass (``needs_predictor``)."""
+        if getattr(loss, "needs_predictor", False):
+            return loss(prediction, batch, self.predict_depth)
+        return loss(prediction, batch)
 
     def _samples(self, prediction: DepthPrediction, batch: MultiViewBatch) -> list[dict[str, Any]]:
         """One dict per sample, on the CPU: what the metrics and the pictures take."""
