@@ -93,3 +93,11 @@ def test_colmap_model_from_any_of_its_folders(where, truth, write, tmp_path):
     with pytest.raises(UserError, match="has no folder 'images' beside it"):
         open_scene(root)
     assert len(open_scene(root, images=tmp_path / "elsewhere").views) == 6
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_depth_can_be_left_alone_in_every_format(format, truth, write, tmp_path):
+    path = getattr(write, format)(truth, tmp_path / "scene")
+    options = write.seven_scenes_calibration if format == "seven_scenes" else {}
+    scene = open_scene(path, cache_dir=tmp_path / "cache", depth=False, **options)
+    assert len(scene.views) == 6 and all(view.depth_path is None for view in scene.views)

@@ -22,7 +22,7 @@ def DTUTraining(
     root: str | Path,
     scans: Sequence[str | int] | None = None,
     lightings: Sequence[int] | None = None,
-    depth: str | Path = "auto",
+    depth: str | Path | bool = "auto",
     num_depths: int = DEFAULT_NUM_DEPTHS,
 ) -> list[Scene]:
     """DTU's training set in the MVSNet layout: one scene per scan and lighting, named ``scanN_L``, in millimetres.
@@ -31,8 +31,8 @@ def DTUTraining(
         root: folder with Cameras/, Rectified/scanN_train/ and Depths/scanN_train/.
         scans: 'scanN' or N; None takes all there are.
         lightings: of 0 to 6; None takes all that a scan's images show. One that has no image at all is an error.
-        depth: 'auto' takes Depths/scanN_train (or Depths/scanN) where it exists; 'none' takes no depth; a folder takes
-            the place of Depths/ (pseudo depth, say).
+        depth: 'auto' takes Depths/scanN_train (or Depths/scanN) where it exists; 'none' or False takes no depth; a
+            folder takes the place of Depths/ (pseudo depth, say).
         num_depths: planes of a camera file that gives a first depth and an interval only.
 
     Returns:
@@ -58,7 +58,7 @@ def DTUTest(
     root: str | Path,
     scan: str | int | None = None,
     lighting: int = 3,
-    depth: str | Path = "auto",
+    depth: str | Path | bool = "auto",
     num_depths: int = DEFAULT_NUM_DEPTHS,
 ) -> Scene:
     """One scan of DTU's ``Cameras/`` + ``Rectified/scanN`` form (test), in millimetres; ``scanN_train`` is taken too.
@@ -107,7 +107,7 @@ def _cam_files(root: Path, view_id: int, training: bool) -> list[Path]:
     return [path for path in ((quarter, full) if training else (full, quarter)) if path.is_file()]
 
 
-def _dtu_scene(root: Path, scan: str, light: int, suffix: str, depth: str | Path, num_depths: int) -> Scene:
+def _dtu_scene(root: Path, scan: str, light: int, suffix: str, depth: str | Path | bool, num_depths: int) -> Scene:
     folder = root / "Rectified" / f"{scan}{suffix}"
     builder = SceneBuilder(f"{scan}_{light}" if suffix else scan, folder)
     images = _images_of(folder, light)
@@ -165,13 +165,14 @@ def _images_of(folder: Path, light: int) -> dict[int, Path]:
     return {int(match[1]) - 1: folder / match[0] for match in _matches(folder) if int(match[2]) == light}
 
 
-def _depth_folder(root: Path, scan: str, depth: str | Path) -> Path | None:
+def _depth_folder(root: Path, scan: str, depth: str | Path | bool) -> Path | None:
     """The folder of a scan's depth maps; None where there is none or none is wanted."""
-    if depth == "none":
+    if depth in ("none", False):
         return None
-    base = root / "Depths" if depth == "auto" else Path(depth)
+    by_default = depth in ("auto", True)
+    base = root / "Depths" if by_default else Path(depth)
     found = next((base / name for name in (f"{scan}_train", scan) if (base / name).is_dir()), None)
-    if found is None and depth != "auto":
+    if found is None and not by_default:
         raise UserError(
             base, f"holds no folder {scan}_train or {scan}", "Write the depth maps there, or use depth='auto'"
         )

@@ -32,13 +32,14 @@ _INHERITED = ("intrinsics", "size", "depth_range", "depth_scale")
 
 
 @SCENES.register_module()
-def FolderScene(root: str | Path) -> Scene:
+def FolderScene(root: str | Path, depth: bool = True) -> Scene:
     """A scene of a folder with images and ``cameras.json``, the toolbox's generic format.
 
     Cameras have OpenCV axes, ``world_to_cam`` 4 x 4, and intrinsics with pixel centres at integers.
 
     Args:
         root: the folder, or the JSON file.
+        depth: False leaves the depth maps alone; they need not exist.
 
     Raises:
         UserError: the file is malformed or has an unknown key, a pose is not rigid, an image is of another size,
@@ -49,7 +50,7 @@ def FolderScene(root: str | Path) -> Scene:
     folder = path.parent
     builder = SceneBuilder(str(content.get("name", folder.resolve().name)), path)
     for index, entry in enumerate(content["views"]):
-        _add_view(builder, folder, path, index, _with_defaults(path, index, content, entry))
+        _add_view(builder, folder, path, index, _with_defaults(path, index, content, entry), depth)
     unit = content.get("unit", "unknown")
     if unit not in _UNITS:
         raise UserError(path, f"gives the unit '{unit}'", f"Write one of {', '.join(_UNITS)}")
@@ -82,7 +83,7 @@ def _with_defaults(path: Path, index: int, content: dict, entry: Any) -> dict:
     return {key: content[key] for key in _INHERITED if key in content} | entry
 
 
-def _add_view(builder: SceneBuilder, folder: Path, path: Path, index: int, entry: dict) -> None:
+def _add_view(builder: SceneBuilder, folder: Path, path: Path, index: int, entry: dict, depth: bool) -> None:
     where = f"{path} (view {index}, '{entry['image']}')"
     name = str(entry.get("name", entry["image"]))
     image_path = folder / entry["image"]
@@ -106,7 +107,7 @@ def _add_view(builder: SceneBuilder, folder: Path, path: Path, index: int, entry
         size,
         intrinsics,
         world_to_cam,
-        _depth_path(folder, entry, where),
+        _depth_path(folder, entry, where) if depth else None,
         float(entry.get("depth_scale", 1.0)),
         None if depth_range is None else check_depth_range(*_pair(depth_range, where), where),
         name,
@@ -145,7 +146,11 @@ def _depth_path(folder: Path, entry: dict, where: str) -> Path | None:
         return None
     path = folder / entry["depth"]
     if not path.is_file():
-        raise UserError(path, f"does not exist, though {where} names it as depth", "Restore it, or remove the entry")
+        raise UserError(
+            path,
+            f"does not exist, though {where} names it as depth",
+            "Restore it, remove the entry, or load with depth=False",
+        )
     return path
 
 

@@ -12,7 +12,9 @@ from .mvsnet_cameras import DEFAULT_NUM_DEPTHS, depth_range_of
 
 
 @SCENES.register_module()
-def MVSNetScene(root: str | Path, unit: str = "unknown", num_depths: int = DEFAULT_NUM_DEPTHS) -> Scene:
+def MVSNetScene(
+    root: str | Path, unit: str = "unknown", num_depths: int = DEFAULT_NUM_DEPTHS, depth: bool = True
+) -> Scene:
     """A scene of ``images/{:08d}.jpg``, ``cams/{:08d}_cam.txt`` and, where there is one, ``pair.txt``.
 
     The intrinsics are taken as written, for the image as stored. ``depth_gt/{:08d}.pfm`` (BlendedMVS:
@@ -22,6 +24,7 @@ def MVSNetScene(root: str | Path, unit: str = "unknown", num_depths: int = DEFAU
         root: the scene's folder.
         unit: 'm', 'mm' or 'unknown'; DTU is in millimetres.
         num_depths: planes of a camera file that gives a first depth and an interval only.
+        depth: False leaves the depth maps alone.
 
     Returns:
         The scene; view ids are the numbers in the file names.
@@ -48,7 +51,7 @@ def MVSNetScene(root: str | Path, unit: str = "unknown", num_depths: int = DEFAU
         if world_to_cam is None:
             continue
         intrinsics = check_intrinsics(cam.intrinsics, cams[view_id])
-        depth_path = _depth_path(root, view_id)
+        depth_path = _depth_path(root, view_id) if depth else None
         depth_range = depth_range_of(cam, cams[view_id], num_depths)
         view = View(
             view_id, images[view_id], size, intrinsics, world_to_cam, depth_path, depth_range=depth_range, name=name

@@ -87,7 +87,8 @@ def open_scene(path: str | Path, format: str = "auto", cache_dir: str | Path | N
             Rectified/scanN.
         format: 'auto' recognises it from the files; else the name of an importer ('ColmapScene', ...).
         cache_dir: for importers that keep derived files, see ``toolbox.datasets.scenes.cache``.
-        options: further arguments of the importer.
+        options: further arguments of the importer. ``depth=False`` is understood for every format: the source's depth
+            maps are left alone.
 
     Raises:
         UserError: the path does not exist, no format or a wrong option, or whatever the importer finds wrong.
@@ -103,6 +104,8 @@ def open_scene(path: str | Path, format: str = "auto", cache_dir: str | Path | N
     known = inspect.signature(importer).parameters
     if "cache_dir" in known:
         options["cache_dir"] = cache_dir
+    if "depth" not in known and options.get("depth") is False:
+        del options["depth"]  # of a format without depth maps
     if unknown := set(options) - set(known):
         allowed = ", ".join(list(known)[1:]) or "none"
         raise UserError(f"options {sorted(unknown)}", f"are none of {name}'s", f"Options of {name}: {allowed}")
