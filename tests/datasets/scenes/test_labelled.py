@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from toolbox.datasets import MVSDataset, build_scenes
-from toolbox.datasets.scenes import DTUTraining, PseudoLabelledScenes
+from toolbox.datasets.scenes import DTUTraining, PseudoLabelledScenes, label_folder_name
 from toolbox.errors import UserError
 from toolbox.io import CamFile, write_cam_txt, write_pfm
 from toolbox.structures import Scene
@@ -77,6 +77,8 @@ def test_lightings_share_the_labels_of_their_scan(truth, write, tmp_path):
     scenes = build_scenes({**config, "shared": r"(scan\d+)_\d+"})
     assert [scene.name for scene in scenes] == ["scan4_0", "scan4_3"]
     assert {scene.view(3).depth_path for scene in scenes} == {tmp_path / "labels" / "scan4" / "labels" / "00000003.pfm"}
+    names = [label_folder_name(name, r"(scan\d+)_\d+") for name in ("scan4_3", "scan4_3_more", "room")]
+    assert names == ["scan4", "scan4_3_more", "room"], "the whole name has to match"
     np.testing.assert_array_equal(scenes[1].view(3).stored_depth()[0], label_depth(3))
     with pytest.raises(UserError, match=r"scan4_0/labels: does not exist: scene 'scan4_0' has no pseudo labels\. Make"):
         build_scenes(config)

@@ -4,7 +4,7 @@ from .any_scene import AnyScene, with_depth_ranges
 from .colmap import ColmapScene
 from .dtu import DTUTest, DTUTraining
 from .folder import FolderScene
-from .labelled import PseudoLabelledScenes
+from .labelled import PseudoLabelledScenes, label_folder_name
 from .mvsnet import MVSNetScene
 from .opening import open_scene
 from .scannet import ScanNetScene
@@ -25,6 +25,7 @@ __all__ = [
     "ScanNetSens",
     "SevenScenes",
     "TransformsScene",
+    "label_folder_name",
     "open_scene",
     "triangulate_sparse_points",
     "with_depth_ranges",

@@ -40,8 +40,18 @@ def PseudoLabelledScenes(
         UserError: ``shared`` is no such expression, a scene has no folder of labels, a label has no readable camera,
             or its camera stands elsewhere than the view's.
     """
+    return [_labelled(scene, Path(labels) / label_folder_name(scene.name, shared)) for scene in build_scenes(scenes)]
+
+
+def label_folder_name(scene_name: str, shared: str | None = None) -> str:
+    """The name of the folder with a scene's labels; ``shared`` as for ``PseudoLabelledScenes``.
+
+    Raises:
+        UserError: ``shared`` is no regular expression with one group.
+    """
     pattern = _one_group(shared)
-    return [_labelled(scene, Path(labels) / _folder_name(scene.name, pattern)) for scene in build_scenes(scenes)]
+    match = pattern.fullmatch(scene_name) if pattern else None
+    return match[1] if match else scene_name
 
 
 def _one_group(shared: str | None) -> re.Pattern | None:
@@ -56,11 +66,6 @@ def _one_group(shared: str | None) -> re.Pattern | None:
             f"shared='{shared}'", f"has {pattern.groups} groups", r"Put one pair of parentheses: (scan\d+)_\d+"
         )
     return pattern
-
-
-def _folder_name(scene_name: str, pattern: re.Pattern | None) -> str:
-    match = pattern.fullmatch(scene_name) if pattern else None
-    return match[1] if match else scene_name
 
 
 def _labelled(scene: Scene, folder: Path) -> Scene:
