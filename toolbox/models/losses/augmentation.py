@@ -70,7 +70,7 @@ def confident_depth(
 
 @LOSSES.register_module()
 class AugmentationConsistencyLoss(SupervisedDepthLoss):
-    """Data-augmentation consistency of JDACS (Xu et al., AAAI 2021, section 3.3): two passes of the network.
+    """Data-augmentation consistency of JDACS (Xu et al., AAAI 2021): two passes of the network.
 
     The first pass's confident depth is the pseudo label (detached) of a second pass, over the same views with other
     colours each, and patches of the reference blackened. What lies in the patches does not count. The map is
