@@ -88,6 +88,7 @@ FUNCTIONS = _registry("function", "engine", mmengine_registry.FUNCTIONS)
 # What the toolbox's own components are made of.
 BACKBONES = _registry("backbone", "models.backbones")
 COST_VOLUMES = _registry("cost volume", "models.cost_volumes")
+NECKS = _registry("neck", "models.necks")
 LOSSES = _registry("loss", "models.losses")
 SCENES = _registry("scene", "datasets.scenes")
 RENDERERS = _registry("renderer", "rendering")
@@ -96,6 +97,7 @@ REGISTRIES = {
     "MODELS": MODELS,
     "BACKBONES": BACKBONES,
     "COST_VOLUMES": COST_VOLUMES,
+    "NECKS": NECKS,
     "LOSSES": LOSSES,
     "DATASETS": DATASETS,
     "SCENES": SCENES,

@@ -1,0 +1,94 @@
+"""Keys of voxels, look-up, and what is refused."""
+
+import pytest
+import torch
+
+from toolbox.errors import UserError
+from toolbox.sparse import SparseTensor, VoxelFamily, VoxelSet
+from toolbox.sparse.voxels import MAX_COORDINATE, distinct_voxels, floor_to_stride, pack, pack_offset, unpack
+
+
+def test_keys_sort_as_coordinates_do_and_can_be_undone(scattered):
+    coords = scattered().coords
+    coords = torch.cat((coords, torch.tensor([[4095, MAX_COORDINATE, -MAX_COORDINATE, 0]], dtype=torch.int32)))
+    order = sorted(range(len(coords)), key=lambda row: coords[row].tolist())
+    assert pack(coords).argsort().tolist() == order
+    assert torch.equal(unpack(pack(coords)), coords)
+
+
+def test_neighbours_keys_differ_by_the_offsets():
+    here, there = torch.tensor([[1, -3, 0, 7], [1, -4, 2, 0]], dtype=torch.int32)
+    assert int(pack(there) - pack(here)) == pack_offset(-1, 2, -7)
+
+
+def test_rows_are_found():
+    voxels = VoxelSet(torch.tensor([[0, 5, -1, 2], [1, 0, 0, 0], [0, -5, 1, 2]], dtype=torch.int32))
+    wanted = torch.tensor([[0, -5, 1, 2], [0, 0, 0, 0], [1, 0, 0, 0], [0, 5, -1, 2]], dtype=torch.int32)
+    assert voxels.find(pack(wanted)).tolist() == [2, -1, 1, 0]
+    none = VoxelSet(torch.zeros(0, 4, dtype=torch.int32))
+    assert none.find(pack(wanted)).tolist() == [-1] * 4
+
+
+def test_coarser_voxels_are_rounded_down_and_hold_the_finer_ones():
+    coords = torch.tensor([[0, -1, 3, 5], [0, -2, 2, 4], [1, 3, 3, 3]], dtype=torch.int32)
+    assert floor_to_stride(coords, 4).tolist() == [[0, -4, 0, 4], [0, -4, 0, 4], [1, 0, 0, 0]]
+    family = VoxelFamily(VoxelSet(coords))
+    assert family.coarser(1, 2).coords.tolist() == [[0, -2, 2, 4], [1, 2, 2, 2]]
+    assert family.parents(1, 2).tolist() == [0, 0, 1]
+    assert family.coarser(2, 2) is family.coarser(1, 4)
+    assert family.finer(4, 2) is family.coarser(1, 2)
+
+
+def test_distinct_voxels_are_sorted():
+    coords = torch.tensor([[1, 0, 0, 0], [0, 2, -1, 0], [1, 0, 0, 0]], dtype=torch.int32)
+    assert distinct_voxels(coords).coords.tolist() == [[0, 2, -1, 0], [1, 0, 0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("row", "stride", "fault"),
+    [
+        ([0, MAX_COORDINATE + 1, 0, 0], 1, "only up to"),
+        ([0, 0, 0, -MAX_COORDINATE - 1], 1, "only up to"),
+        ([-1, 0, 0, 0], 1, "batch index -1"),
+        ([4096, 0, 0, 0], 1, "batch index 0 to 4096"),
+        ([0, 2, 3, 4], 2, "no multiples of the stride 2"),
+        ([0, 0, 0, 0], 1, "two rows for one voxel"),
+    ],
+)
+def test_impossible_coordinates_are_refused(row, stride, fault):
+    coords = torch.tensor([[0, 0, 0, 0], row], dtype=torch.int32)
+    with pytest.raises(UserError, match=fault):
+        VoxelSet(coords, stride).find(torch.zeros(1, dtype=torch.int64))
+
+
+def test_impossible_coordinates_are_refused_before_they_are_made_coarser():
+    coords = torch.tensor([[0, MAX_COORDINATE + 9, 0, 0]], dtype=torch.int32)
+    with pytest.raises(UserError, match="only up to"):
+        VoxelFamily(VoxelSet(coords)).coarser(1, 2)
+
+
+def test_tensors_do_not_hold_themselves_alive(scattered):
+    """Memory of a graph is given back when the last tensor goes, without waiting for the garbage collector."""
+    import gc
+    import weakref
+
+    from toolbox.sparse import AvgPool3d, Conv3d
+
+    def run() -> list[weakref.ref]:
+        x = scattered()
+        y = Conv3d(3, 4, 2, 2, transposed=True).double()(AvgPool3d()(Conv3d(3, 3).double()(x)))
+        y.feats.sum().backward()
+        return [weakref.ref(x.family), weakref.ref(x.voxels)]
+
+    gc.disable()
+    try:
+        assert [reference() for reference in run()] == [None, None]
+    finally:
+        gc.enable()
+
+
+def test_moving_to_where_it_is_keeps_what_is_known(scattered):
+    x = scattered()
+    assert x.to("cpu") is x
+    moved = x.to("meta")
+    assert moved.feats.device.type == moved.coords.device.type == "meta" and isinstance(moved, SparseTensor)

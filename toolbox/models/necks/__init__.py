@@ -1,0 +1,5 @@
+"""Between image features and heads: networks on sparse voxels."""
+
+from .spvcnn import SPVCNN
+
+__all__ = ["SPVCNN"]
