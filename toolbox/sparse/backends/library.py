@@ -18,8 +18,8 @@ from toolbox.sparse.kernel_map import ConvSpec
 from toolbox.sparse.tensor import SparseTensor
 from toolbox.sparse.voxels import VoxelFamily, VoxelSet
 
-# Grids begin and end at multiples of this, so that strides up to it divide them evenly.
-ALIGNMENT = 256
+# Grids begin and end at multiples of this (2^5 * 3 * 5), so that the usual strides divide them evenly.
+ALIGNMENT = 480
 
 
 @dataclass
@@ -41,9 +41,15 @@ class _State:
 
 
 class LibraryBackend(Backend):
-    """Convolutions by a library; see ``Backend``."""
+    """Convolutions by a library; see ``Backend``.
+
+    Attributes:
+        name: of the library.
+        device_type: where it computes forwards and backwards.
+    """
 
     name: str
+    device_type = "cuda"
 
     @abstractmethod
     def check(self, spec: ConvSpec) -> None:
@@ -72,11 +78,18 @@ class LibraryBackend(Backend):
     ) -> Float[Tensor, "m c_out"]:
         """See ``Backend``."""
         self.check(spec)
-        if x.feats.device.type != "cuda":
+        coarse = x.stride if spec.transposed else x.stride * spec.stride
+        if ALIGNMENT % coarse:
             raise UserError(
                 f"sparse backend '{self.name}'",
-                f"computes on NVIDIA GPUs, and the features are on '{x.feats.device}'",
-                "Move the model to a GPU, or use the backend 'torch'",
+                f"stride {coarse} does not divide {ALIGNMENT}",
+                "Use the backend 'torch'",
+            )
+        if x.feats.device.type != self.device_type:
+            raise UserError(
+                f"sparse backend '{self.name}'",
+                f"computes on '{self.device_type}' alone, and the features are on '{x.feats.device}'",
+                "Move model and data there, or use the backend 'torch'",
             )
         if spec.transposed and spec.stride == 1:
             raise UserError(

@@ -22,15 +22,15 @@ class SpconvBackend(LibraryBackend):
         self._layers: dict[tuple[int, int, ConvSpec, int], nn.Module] = {}
 
     def check(self, spec: ConvSpec) -> None:
-        """The library's output voxels differ from ours where kernels of a strided convolution overlap or leave gaps."""
+        """The library places the kernels of strided convolutions elsewhere, unless they are the voxels of a coarser one."""
         if spec.stride == 1 and spec.kernel_size % 2:
             return
-        if spec.kernel_size == spec.stride and spec.dilation == 1:
+        if spec.kernel_size == spec.stride == 2 and spec.dilation == 1:
             return
         raise UserError(
             "sparse backend 'spconv'",
             f"kernel {spec.kernel_size} with stride {spec.stride} and dilation {spec.dilation}",
-            "It does odd kernels with stride 1, and kernels as large as the stride; use the backend 'torch' for others",
+            "It does odd kernels with stride 1, and kernels of 2 with stride 2; use the backend 'torch' for others",
         )
 
     def wrap(
