@@ -22,7 +22,7 @@ class SpconvBackend(LibraryBackend):
         self._layers: dict[tuple[int, int, ConvSpec, int], nn.Module] = {}
 
     def check(self, spec: ConvSpec) -> None:
-        """The library places the kernels of strided convolutions elsewhere, unless they are the voxels of a coarser one."""
+        """Strided kernels lie elsewhere in the library, unless they are just the voxels of a coarser one."""
         if spec.stride == 1 and spec.kernel_size % 2:
             return
         if spec.kernel_size == spec.stride == 2 and spec.dilation == 1:
