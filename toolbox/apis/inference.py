@@ -5,13 +5,11 @@ from pathlib import Path
 import torch
 from jaxtyping import Float
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
 from torch import Tensor
 
-from toolbox.engine import load_config, load_weights
+from toolbox.engine import build_model, load_config
 from toolbox.errors import UserError
 from toolbox.models.reconstructors import MultiViewStereo
-from toolbox.registry import MODELS
 from toolbox.structures import DepthPrediction, MultiViewBatch
 
 
@@ -33,12 +31,9 @@ def init_model(
         UserError: the config or the checkpoint cannot be read, or do not belong together.
     """
     config = load_config(config) if isinstance(config, (str, Path)) else config
-    init_default_scope(config.get("default_scope", "toolbox"))
-    model = MODELS.build(config.model)
-    if checkpoint is not None:
-        load_weights(model, checkpoint)
+    model = build_model(config, checkpoint, device)
     model.cfg = config
-    return model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
+    return model
 
 
 @torch.no_grad()

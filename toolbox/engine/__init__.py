@@ -1,5 +1,6 @@
 """mmengine hooks, the runner, safe checkpoint loading and config handling."""
 
+from .building import build_model
 from .checkpoint import load_checkpoint_file, load_weights, register_safe_loading
 from .checkpoint_conversion import convert_cvp_mvsnet
 from .config import config_mistakes, load_config, parse_options
@@ -17,6 +18,7 @@ __all__ = [
     "MetricsFileHook",
     "PositionSeedHook",
     "ToolboxRunner",
+    "build_model",
     "config_mistakes",
     "convert_cvp_mvsnet",
     "depth_sheet",

@@ -1,6 +1,20 @@
 """Work on whole scenes, in stages that read and write files."""
 
 from .depth_inference import DepthFiles, SceneDepth, infer_scene_depth
+from .executors import EXECUTORS, map_scenes
 from .scene_reconstruction import ReconstructionSettings, reconstruct_scene_files
+from .self_training import SelfTrainingSettings, self_train
+from .self_training_report import table
 
-__all__ = ["DepthFiles", "ReconstructionSettings", "SceneDepth", "infer_scene_depth", "reconstruct_scene_files"]
+__all__ = [
+    "EXECUTORS",
+    "DepthFiles",
+    "ReconstructionSettings",
+    "SceneDepth",
+    "SelfTrainingSettings",
+    "infer_scene_depth",
+    "map_scenes",
+    "reconstruct_scene_files",
+    "self_train",
+    "table",
+]

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from toolbox.structures import Scene, View
 from .depth_inference import DepthFiles
 from .stages import Manifest, describe_scene, fingerprint
 
-Source = Literal["mesh", "consistency", "both"]
+SOURCES = ("mesh", "consistency", "both")
 
 
 @dataclass(frozen=True)
@@ -38,14 +38,14 @@ class LabelSettings:
         renderer: from RENDERERS.
     """
 
-    source: Source = "mesh"
+    source: str = "mesh"
     size: tuple[int, int] | None = None
     max_size: int | None = None
     depth_range: tuple[float, float] | None = None
     renderer: dict[str, Any] = field(default_factory=lambda: {"type": "RaycastRenderer"})
 
     def __post_init__(self):
-        if self.source not in ("mesh", "consistency", "both"):
+        if self.source not in SOURCES:
             raise UserError(
                 f"labels.source='{self.source}'", "is none", "Choose 'mesh', 'consistency' or 'both' in the config"
             )

@@ -2,11 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from toolbox.errors import UserError
 from toolbox.io import write_json
@@ -18,13 +18,18 @@ def fingerprint(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
-def fingerprint_weights(model: nn.Module) -> str:
-    """Hash of a model's structure and weights."""
-    digest = hashlib.sha256(str(model).encode())
-    for name, tensor in sorted(model.state_dict().items()):
+def fingerprint_tensors(tensors: Mapping[str, Tensor], structure: str = "") -> str:
+    """Hash of named tensors."""
+    digest = hashlib.sha256(structure.encode())
+    for name, tensor in sorted(tensors.items()):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+def fingerprint_weights(model: nn.Module) -> str:
+    """Hash of a model's structure and weights."""
+    return fingerprint_tensors(model.state_dict(), str(model))
 
 
 def describe_scene(scene: Scene) -> list[Any]:
