@@ -91,8 +91,10 @@ def torchsparse_conv3d(
     else:
         step = tuple(s * stride for s in tensor.stride)
         coords = tensor.coords if stride == 1 else coarse_voxels(tensor.coords, stride)
-        pairs = find_pairs(tensor.coords, coords, stride, offsets)
-        tensor._caches[tensor.stride, kernel_size, stride] = tensor.coords, pairs
+        key = (tensor.stride, kernel_size, stride)
+        if key not in tensor._caches:
+            tensor._caches[key] = tensor.coords, find_pairs(tensor.coords, coords, stride, offsets)
+        pairs = tensor._caches[key][1]
     terms = [(source, target, weight[k]) for source, target, k in pairs]
     out = TorchsparseTensor(gather_and_add(tensor.feats, terms, len(coords), weight.shape[2]), coords, step)
     out._caches = tensor._caches
@@ -156,8 +158,12 @@ class _SpconvLayer(nn.Module):
 class SubMConv3d(_SpconvLayer):
     def forward(self, x: SpconvTensor) -> SpconvTensor:
         cells = [self.dilation * (i - self.size // 2) for i in range(self.size)]
-        pairs = find_pairs(x.indices, x.indices, 1, list(itertools.product(cells, repeat=3)))
-        return self.out(x, x.indices, pairs, x.spatial_shape)
+        pairs = x.indice_dict.get(self.key)
+        if pairs is None:
+            pairs = find_pairs(x.indices, x.indices, 1, list(itertools.product(cells, repeat=3)))
+        out = self.out(x, x.indices, pairs, x.spatial_shape)
+        out.indice_dict[self.key] = pairs
+        return out
 
 
 class SparseConv3d(_SpconvLayer):

@@ -11,6 +11,7 @@ from toolbox.sparse import AvgPool3d, Conv3d, ConvSpec, SparseTensor, conv3d, ge
 from toolbox.sparse.backends.library import LibraryBackend
 from toolbox.sparse.backends.torch_backend import TorchBackend
 
+from . import library_doubles
 from .library_doubles import DEFAULT_CONFIG, spconv_modules, torchsparse_modules
 
 DOUBLES = {"torchsparse": torchsparse_modules, "spconv": spconv_modules}
@@ -105,6 +106,20 @@ def test_the_same_weights_give_the_same_results(library, scattered):
     assert all((gradient == 0).all() for gradient in run(theirs, empty)[1:])
     with torch.no_grad():
         torch.testing.assert_close(theirs(scattered()).feats, ours(scattered()).feats)
+
+
+def test_neighbours_are_searched_once(library, scattered, monkeypatch):
+    search, searches = library_doubles.find_pairs, []
+
+    def counted(*args) -> list[tuple[int, int, int]]:
+        searches.append(args)
+        return search(*args)
+
+    monkeypatch.setattr(library_doubles, "find_pairs", counted)
+    x, weight = scattered(), torch.zeros(27, 3, 3, dtype=torch.float64)
+    for _ in range(3):
+        x = conv3d(x, weight, ConvSpec(3), backend=get_backend(library))
+    assert len(searches) == 1
 
 
 def test_back_to_voxels_that_pooling_came_from(library, scattered):
