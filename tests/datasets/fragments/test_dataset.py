@@ -3,12 +3,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from mmengine.dataset import pseudo_collate
+from torch.utils.data import DataLoader
 
 import toolbox.datasets.fragments.dataset as module
 from toolbox.datasets.fragments import (
     FragmentDataset,
     KeyframeRule,
+    SceneOrderSampler,
     VolumeInfo,
+    level_camera,
     select_fragments,
     write_fragments,
     write_volume,
@@ -52,6 +56,7 @@ def test_samples_of_a_scene_without_preparation(room):
     assert (sample["images"].shape, sample["images"].dtype) == ((4, 3, 24, 32), torch.uint8)
     assert (sample["intrinsics"].dtype, sample["world_to_cam"].dtype) == (torch.float64, torch.float64)
     assert sample["depth"].shape == (4, 24, 32)
+    assert torch.equal(sample["world_to_aligned_camera"], level_camera(sample["world_to_cam"][2]))
     np.testing.assert_allclose(sample["world_to_cam"][2], room.view(ids[2]).world_to_cam, atol=1e-12)
     assert torch.equal(sample["window_origin"], sample["window"].double() * 0.04)
     assert "tsdf" not in sample
@@ -124,6 +129,26 @@ def test_fragments_of_a_scene_share_their_placement_in_an_epoch(prepared):
     assert not torch.allclose(moves[4], moves[5])
     elsewhere = FragmentDataset(prepared=prepared, placement={}, size=None, seed=1)
     assert not torch.allclose(elsewhere[0, 4]["volume_to_scene"], moves[0])
+
+
+def test_a_data_loader_gives_scenes_in_order(prepared):
+    dataset = FragmentDataset(prepared=prepared, placement={}, read_tsdf=True, **OPTIONS)
+    sampler = SceneOrderSampler(dataset, seed=3)
+    sampler.set_epoch(2)
+    loader = DataLoader(dataset, batch_size=1, sampler=sampler, collate_fn=pseudo_collate)
+    batches = list(loader)
+    assert [batch["meta"]["fragment"] for batch in batches] == [[i] for i in range(len(dataset))]
+    assert torch.equal(batches[0]["volume_to_scene"][0], batches[-1]["volume_to_scene"][0])
+    assert batches[0]["tsdf"][1][0].shape == (12, 16, 8)
+
+
+def test_stretched_images(prepared):
+    options = {"prepared": prepared, "size": (24, 48), "read_depth": True}
+    stretched, covered = FragmentDataset(**options, published_resize=True)[0], FragmentDataset(**options)[0]
+    assert stretched["images"].shape == covered["images"].shape
+    ratio = stretched["intrinsics"][0] / covered["intrinsics"][0]
+    assert ratio[0, 0] == pytest.approx(1.0)
+    assert ratio[1, 1] == pytest.approx(24 / 36)
 
 
 def test_volumes_are_read_once_a_scene(prepared, monkeypatch):

@@ -5,6 +5,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from toolbox.datasets.fragments import estimate_up, world_to_volume
+from toolbox.errors import UserError
 from toolbox.structures import Scene, View
 
 
@@ -57,5 +58,5 @@ def test_other_worlds_are_turned():
     np.testing.assert_allclose(transform[:3, :3] @ to_world[:, 2], (0, 0, 1), atol=2e-2)
     assert np.median([transform[2] @ np.append(view.centre, 1) for view in scene.views]) == pytest.approx(1.5)
     np.testing.assert_array_equal(world_to_volume(scene, "world"), np.eye(4))
-    with pytest.raises(ValueError, match="orientation"):
+    with pytest.raises(UserError, match="orientation"):
         world_to_volume(scene, "up")

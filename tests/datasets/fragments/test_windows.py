@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.transform import Rotation
 
-from toolbox.datasets.fragments import WindowSettings, resample_tsdf, seen_surface, window_origin
+from toolbox.datasets.fragments import WindowSettings, level_camera, resample_tsdf, seen_surface, window_origin
+from toolbox.errors import UserError
 
 
 @pytest.fixture
@@ -16,6 +18,26 @@ def test_published_window(golden):
     settings = WindowSettings(shape=tuple(golden["voxel_dim"].tolist()))
     window = window_origin((60, 80), golden["intrinsics"], golden["world_to_cam"], settings)
     torch.testing.assert_close(window * 0.04, golden["vol_origin_partial"], rtol=0, atol=1e-6)
+
+
+def test_published_aligned_camera(golden):
+    aligned = level_camera(golden["world_to_cam"][1])
+    torch.testing.assert_close(aligned.float(), golden["world_to_aligned_camera"], rtol=0, atol=1e-5)
+
+
+def test_level_cameras_stay_where_they_are():
+    pose = torch.eye(4, dtype=torch.float64)
+    pose[:3, :3] = torch.from_numpy(Rotation.from_euler("xyz", [100, 25, -40], degrees=True).as_matrix())
+    pose[:3, 3] = torch.tensor([1.0, -2.0, 3.0])
+    levelled = level_camera(pose)
+    torch.testing.assert_close(levelled[:3, 2], torch.tensor([0.0, -1, 0], dtype=torch.float64), atol=1e-12, rtol=0)
+    torch.testing.assert_close(levelled[:3, :3] @ levelled[:3, :3].T, torch.eye(3, dtype=torch.float64))
+    torch.testing.assert_close(torch.linalg.inv(levelled)[:3, 3], torch.linalg.inv(pose)[:3, 3])
+    torch.testing.assert_close(level_camera(levelled), levelled)
+    upside_down = torch.eye(4, dtype=torch.float64)
+    upside_down[:3, :3] = torch.tensor([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
+    with pytest.raises(ValueError, match="upside down"):
+        level_camera(upside_down)
 
 
 @pytest.mark.parametrize("level", [0, 1, 2])
@@ -54,7 +76,7 @@ def test_windows_start_on_the_grid_and_hold_what_the_views_see():
     centred = window_origin((480, 640), intrinsics, poses, WindowSettings(vertical="views"))
     assert torch.equal(centred[:2], window[:2])
     assert (centred[2] + 48).abs() <= 8
-    with pytest.raises(ValueError, match="vertical"):
+    with pytest.raises(UserError, match="vertical"):
         WindowSettings(vertical="up")
 
 

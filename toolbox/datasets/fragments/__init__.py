@@ -15,7 +15,7 @@ from .scene_fragments import (
     write_volume,
 )
 from .volume_frame import estimate_up, world_to_volume
-from .windows import WindowSettings, resample_tsdf, seen_surface, window_origin
+from .windows import WindowSettings, level_camera, resample_tsdf, seen_surface, window_origin
 
 __all__ = [
     "FragmentDataset",
@@ -26,6 +26,7 @@ __all__ = [
     "VolumeInfo",
     "WindowSettings",
     "estimate_up",
+    "level_camera",
     "read_fragments",
     "read_plain_pickle",
     "read_published_fragments",

@@ -17,9 +17,10 @@ from toolbox.structures import Scene
 
 from .augmentation import RandomPlacement, scene_generator
 from .keyframes import KeyframeRule
+from .published_images import load_view_stretched
 from .scene_fragments import FILE_NAME, SceneFragments, read_fragments, select_fragments
 from .volume_frame import world_to_volume
-from .windows import WindowSettings, resample_tsdf, seen_surface, window_origin
+from .windows import WindowSettings, level_camera, resample_tsdf, seen_surface, window_origin
 
 
 @DATASETS.register_module()
@@ -44,6 +45,7 @@ class FragmentDataset(Dataset):
         seed: of the placements that a ``SceneOrderSampler`` asks for.
         transforms: from TRANSFORMS, in order.
         published_grid: of the TSDF, see ``resample_tsdf``.
+        published_resize: of the images, see ``load_view_stretched``.
 
     Raises:
         UserError: nothing to take fragments from, or something about them is wrong.
@@ -67,12 +69,14 @@ class FragmentDataset(Dataset):
         seed: int = 0,
         transforms: Sequence[Config | Callable] = (),
         published_grid: bool = False,
+        published_resize: bool = False,
     ):
         if (scenes is None) == (prepared is None):
             raise UserError("FragmentDataset", "needs either scenes or prepared fragments", "Give one of the two")
         self.window, self.levels = WindowSettings(**(window or {})), levels
         self.size = tuple(size) if size is not None else None
         self.read_tsdf, self.read_depth, self.published_grid = read_tsdf, read_depth, published_grid
+        self.load_view = load_view_stretched if published_resize else load_view
         self.placement = None if placement is None else RandomPlacement(**placement)
         self.seed = seed
         self.transforms = [t if callable(t) else TRANSFORMS.build(t) for t in transforms]
@@ -107,6 +111,7 @@ class FragmentDataset(Dataset):
             images (V, 3, H, W) uint8; intrinsics (V, 3, 3); world_to_cam (V, 4, 4), whose world is the (randomly
             placed) frame of the volumes; window (3,), the first voxel in voxels from that frame's origin;
             window_origin (3,), its centre in metres; volume_to_scene (4, 4), from that frame to the scene's world;
+            world_to_aligned_camera (4, 4), of the middle view, see ``level_camera``;
             depth (V, H, W), all unknown (0) for a view without, or absent; tsdf and occupancy, {level: (x, y, z)}, or
             absent; meta with scene, fragment, view_ids, first and last (of the scene), unit.
 
@@ -130,6 +135,7 @@ class FragmentDataset(Dataset):
             "window": window,
             "window_origin": window.double() * self.window.voxel_size,
             "volume_to_scene": invert_rigid(to_volume),
+            "world_to_aligned_camera": level_camera(world_to_cam[len(views) // 2]),
             "meta": {
                 "scene": scene.scene.name,
                 "fragment": fragment_index,
@@ -165,7 +171,7 @@ class FragmentDataset(Dataset):
 
     def _load_views(self, scene: SceneFragments, view_ids: list[int]) -> list[LoadedView]:
         with_depth = self.read_depth or self.read_tsdf
-        views = [load_view(scene.scene.view(view_id), self.size, with_depth) for view_id in view_ids]
+        views = [self.load_view(scene.scene.view(view_id), self.size, with_depth) for view_id in view_ids]
         sizes = {tuple(view.image.shape[-2:]) for view in views}
         if len(sizes) > 1:
             raise UserError(

@@ -3,6 +3,7 @@
 import numpy as np
 from jaxtyping import Float
 
+from toolbox.errors import UserError
 from toolbox.structures import Scene
 
 _ALREADY_UPRIGHT_DEGREES = 30.0
@@ -32,9 +33,12 @@ def world_to_volume(
             up direction to z and puts the floor ``camera_height`` below the median camera; 'auto' does so where the
             world's z is more than 30 degrees from up.
         camera_height: metres.
+
+    Raises:
+        UserError: no such orientation.
     """
     if orientation not in ("auto", "world", "cameras"):
-        raise ValueError(f"orientation is 'auto', 'world' or 'cameras', not '{orientation}'")
+        raise UserError(f"orientation='{orientation}'", "is none", "Choose 'auto', 'world' or 'cameras'")
     cameras = np.stack([view.world_to_cam for view in scene.views])
     up = estimate_up(cameras)
     upright = up[2] > np.cos(np.radians(_ALREADY_UPRIGHT_DEGREES))

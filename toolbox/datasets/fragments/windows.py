@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from toolbox.errors import UserError
 from toolbox.fusion.tsdf_volume import TSDFIntegrator, view_frustum
 
 _INSIDE = 0.999  # |tsdf| below it is near a surface
@@ -37,7 +38,7 @@ class WindowSettings:
     def __post_init__(self):
         object.__setattr__(self, "shape", tuple(self.shape))
         if self.vertical not in ("floor", "views"):
-            raise ValueError(f"vertical is 'floor' or 'views', not '{self.vertical}'")
+            raise UserError(f"vertical='{self.vertical}'", "is no way to place windows", "Choose 'floor' or 'views'")
 
 
 def window_origin(
@@ -62,6 +63,25 @@ def window_origin(
     if settings.vertical == "floor":
         start[2] = math.floor(-settings.below_floor / settings.voxel_size / _GRID) * _GRID
     return start
+
+
+def level_camera(world_to_cam: Float[Tensor, "4 4"]) -> Float[Tensor, "4 4"]:
+    """World to a camera at the same place that is turned, by the least rotation, until the world's z points up in its
+    image (to -y): NeuralRecon's "aligned camera", in whose axes its sparse network sees a fragment.
+
+    Raises:
+        ValueError: the camera is upside down.
+    """
+    up, target = world_to_cam[:3, 2].double(), torch.tensor([0.0, -1.0, 0.0], dtype=torch.float64)
+    axis, cosine = torch.linalg.cross(up, target), torch.dot(up, target)
+    if cosine < -1 + 1e-9:
+        raise ValueError("a camera that is upside down cannot be levelled: half a turn about any axis would do")
+    cross = torch.zeros(3, 3, dtype=torch.float64)
+    cross[0, 1], cross[0, 2], cross[1, 2] = -axis[2], axis[1], -axis[0]
+    cross = cross - cross.T
+    levelled = torch.eye(4, dtype=torch.float64)
+    levelled[:3, :3] += cross + cross @ cross / (1 + cosine)
+    return levelled @ world_to_cam.double()
 
 
 def resample_tsdf(
