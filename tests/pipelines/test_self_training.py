@@ -255,6 +255,6 @@ def test_mistakes_are_named(captures, tmp_path: Path):
     config = load(captures["with_depth"], tmp_path, self_training={"label_scenes": []})
     with pytest.raises(UserError, match="no scene for tabletop"):
         self_train(config, tmp_path / "run")
-    del config.self_training
+    del config._cfg_dict["self_training"]
     with pytest.raises(UserError, match="no 'self_training'"):
         self_train(config, tmp_path / "run")
