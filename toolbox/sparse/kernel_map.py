@@ -1,5 +1,6 @@
 """Which input voxel meets which output voxel under which weight of a convolution's kernel."""
 
+import itertools
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -158,40 +159,47 @@ def kernel_map(family: VoxelFamily, stride: int, spec: ConvSpec) -> KernelMap:
 
 
 def _build(source: VoxelSet, target: VoxelSet, spec: ConvSpec) -> KernelMap:
-    offsets = [tuple(source.stride * cell for cell in offset) for offset in spec.offsets()]
+    offsets = [(x * source.stride, y * source.stride, z * source.stride) for x, y, z in spec.offsets()]
     if max(abs(cell) for offset in offsets for cell in offset) > MAX_REACH:
         raise UserError(
             f"sparse convolution of kernel {spec.kernel_size}, dilation {spec.dilation} at stride {source.stride}",
             f"reaches farther than {MAX_REACH} voxels",
             "Use a smaller kernel, dilation or stride",
         )
-    if source is target and spec.kernel_size % 2:
-        return _symmetric(source, offsets)
-    weights, sources, targets = _find_pairs(source, target, offsets)
-    counts = torch.bincount(weights, minlength=len(offsets)).tolist()
-    return KernelMap.from_pairs(sources, targets, counts, len(source), len(target))
-
-
-def _symmetric(voxels: VoxelSet, offsets: list[tuple[int, int, int]]) -> KernelMap:
-    """Of a set onto itself: the weights after the middle one have the pairs of those before it, turned round."""
-    middle = len(offsets) // 2
-    weights, sources, targets = _find_pairs(voxels, voxels, offsets[:middle])
-    counts = torch.bincount(weights, minlength=middle).tolist()
-    itself = torch.arange(len(voxels), device=sources.device)
-    return KernelMap.from_pairs(
-        torch.cat((sources, itself, targets.flip(0))),
-        torch.cat((targets, itself, sources.flip(0))),
-        [*counts, len(voxels), *reversed(counts)],
-        len(voxels),
-        len(voxels),
-    )
+    # Of a set onto itself, an offset and its opposite have the same pairs, turned round: half of them are looked for.
+    onto_itself = source is target and spec.kernel_size % 2 == 1
+    wanted = [offset for offset in offsets if offset < (0, 0, 0)] if onto_itself else offsets
+    pairs = _find_pairs(source, target, wanted, single=spec.dilation > 1)
+    if onto_itself:
+        pairs |= {(-x, -y, -z): (to, of) for (x, y, z), (of, to) in pairs.items()}
+        itself = torch.arange(len(source), device=source.keys.device)
+        pairs[0, 0, 0] = itself, itself
+    sources, targets = zip(*(pairs[offset] for offset in offsets), strict=True)
+    counts = [len(rows) for rows in sources]
+    return KernelMap.from_pairs(torch.cat(sources), torch.cat(targets), counts, len(source), len(target))
 
 
 def _find_pairs(
-    source: VoxelSet, target: VoxelSet, offsets: list[tuple[int, int, int]]
-) -> tuple[Int64[Tensor, " pairs"], Int64[Tensor, " pairs"], Int64[Tensor, " pairs"]]:
-    """Weight, input row and output row of every pair, sorted by weight."""
-    steps = target.keys.new_tensor([pack_offset(*offset) for offset in offsets])
-    table = source.find(target.keys[None] + steps[:, None])
-    weights, targets = (table >= 0).nonzero(as_tuple=True)
-    return weights, table[weights, targets], targets
+    source: VoxelSet, target: VoxelSet, offsets: list[tuple[int, int, int]], single: bool
+) -> dict[tuple[int, int, int], tuple[Int64[Tensor, " pairs"], Int64[Tensor, " pairs"]]]:
+    """Offset -> input and output rows of its pairs.
+
+    Args:
+        single: whether offsets are looked for one by one, and not in columns along z, where there may be voxels
+            between them.
+    """
+    columns: dict[tuple[int, ...], list[tuple[int, int, int]]] = {}
+    for x, y, z in sorted(offsets):
+        columns.setdefault((x, y, z) if single else (x, y), []).append((x, y, z))
+    by_height: dict[int, list[list[tuple[int, int, int]]]] = {}
+    for column in columns.values():
+        by_height.setdefault(len(column), []).append(column)
+    pairs = {}
+    for height, group in by_height.items():
+        steps = target.keys.new_tensor([pack_offset(*column[0]) for column in group])
+        table = source.find_columns(target.keys[None] + steps[:, None], height).transpose(0, 1).flatten(0, 1)
+        cells, targets = (table >= 0).nonzero(as_tuple=True)
+        counts = torch.bincount(cells, minlength=len(table)).tolist()
+        rows = zip(table[cells, targets].split(counts), targets.split(counts), strict=True)
+        pairs |= zip(itertools.chain(*group), rows, strict=True)
+    return pairs

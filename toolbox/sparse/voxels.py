@@ -83,6 +83,20 @@ class VoxelSet:
         place = torch.searchsorted(sorted_keys, keys)
         return torch.where(sorted_keys.take(place) == keys, rows.take(place), -1)
 
+    def find_columns(self, keys: Int64[Tensor, "*q"], height: int) -> Int64[Tensor, "height *q"]:
+        """The rows of columns of voxels along z, ``height`` each from the one with the key upwards; -1 where missing.
+
+        Takes one search for each column: the voxels of a column follow one another in the order of keys.
+        """
+        sorted_keys, rows = self._sorted
+        place = torch.searchsorted(sorted_keys, keys)
+        found = keys.new_full((height, *keys.shape), -1)
+        for step in range(height):
+            there = sorted_keys.take(place) == keys + step * self.stride
+            found[step] = torch.where(there, rows.take(place), -1)
+            place += there
+        return found
+
     def same_voxels(self, other: "VoxelSet") -> bool:
         """Whether both have the same voxels in the same rows."""
         return self is other or (self.stride == other.stride and torch.equal(self.coords, other.coords))
