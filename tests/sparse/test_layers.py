@@ -65,9 +65,23 @@ def test_batch_normalisation_of_too_few_voxels_uses_the_running_statistics(scatt
     assert all(torch.equal(before[name], value) for name, value in norm.state_dict().items())
 
 
-def test_batch_normalisation_can_be_synchronised():
+def test_gradients(scattered):
+    x = scattered(num=12)
+    norm, feats = BatchNorm(3).double(), x.feats.requires_grad_()
+    layers = (norm, ReLU(), LeakyReLU(), Sigmoid(), Tanh(), FeatureWise(nn.Linear(3, 2).double()))
+    functions = [lambda f, layer=layer: layer(x.replace(f)).feats for layer in layers]
+    functions += [lambda f: cat((x.replace(f), x)).feats, lambda f: (x.replace(f) + x.replace(f * f)).feats]
+    functions += [lambda f: batch((x.replace(f), x)).feats]
+    assert all(torch.autograd.gradcheck(function, (feats,)) for function in functions)
+    volume = torch.randn(1, 2, 2, 3, 2, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda v: from_dense(v).feats, (volume,))
+
+
+def test_batch_normalisation_can_be_synchronised(scattered):
     converted = nn.SyncBatchNorm.convert_sync_batchnorm(nn.Sequential(Conv3d(3, 3), BatchNorm(3)))
     assert isinstance(converted[1], BatchNorm) and isinstance(converted[1].norm, nn.SyncBatchNorm)
+    x = scattered(num=1, dtype=torch.float32)
+    torch.testing.assert_close(converted[1](x).feats, BatchNorm(3)(x).feats)
 
 
 def test_pooling_equals_dense_pooling_on_a_full_grid():

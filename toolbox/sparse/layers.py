@@ -1,5 +1,6 @@
 """Layers that treat every voxel for itself."""
 
+import torch.distributed as dist
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -11,9 +12,10 @@ def normalize_rows(norm: nn.Module, rows: Float[Tensor, "n c"]) -> Float[Tensor,
     """Batch normalisation of rows; fewer than two are normalised with the running statistics, which stay as they are.
 
     Args:
-        norm: ``nn.BatchNorm1d`` or ``nn.SyncBatchNorm``; the latter counts the rows of all processes.
+        norm: ``nn.BatchNorm1d``, or ``nn.SyncBatchNorm``, which counts the rows of all processes.
     """
-    if not norm.training or len(rows) > 1 or isinstance(norm, nn.SyncBatchNorm):
+    elsewhere = isinstance(norm, nn.SyncBatchNorm) and dist.is_available() and dist.is_initialized()
+    if not norm.training or len(rows) > 1 or elsewhere:
         return norm(rows)
     return F.batch_norm(rows, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
 
