@@ -42,11 +42,21 @@ def test_up_from_one_heading_leans_with_the_camera():
 
 
 def test_upright_worlds_are_kept():
-    scene = as_scene(held_cameras(np.eye(3), np.linspace(0, 90, 8)))
+    """The cameras are 1.4 m above the floor."""
+    poses = held_cameras(np.eye(3), np.linspace(0, 90, 8))
+    poses[:, :3, 3] += poses[:, :3, 2] * 5  # down by the 5 m that all these worlds are moved by
+    scene = as_scene(poses)
     np.testing.assert_array_equal(world_to_volume(scene), np.eye(4))
     moved = world_to_volume(scene, "cameras", camera_height=1.6)
     heights = [moved[2] @ np.append(view.centre, 1) for view in scene.views]
     assert np.median(heights) == pytest.approx(1.6)
+
+
+def test_upright_worlds_with_the_floor_elsewhere_are_moved():
+    transform = world_to_volume(as_scene(held_cameras(np.eye(3), np.linspace(0, 90, 8))))
+    expected = np.eye(4)
+    expected[2, 3] = 1.5 - 6.4
+    np.testing.assert_allclose(transform, expected, atol=1e-9)
 
 
 def test_other_worlds_are_turned():

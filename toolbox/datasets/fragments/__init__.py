@@ -3,7 +3,8 @@
 from .augmentation import RandomPlacement
 from .dataset import FragmentDataset
 from .keyframes import KeyframeRule, rotation_angle, select_keyframes, split_fragments
-from .published import read_plain_pickle, read_published_fragments, read_published_info
+from .plain_pickle import read_plain_pickle
+from .published import read_published_fragments, read_published_info
 from .sampler import SceneOrderSampler
 from .scene_fragments import (
     SceneFragments,

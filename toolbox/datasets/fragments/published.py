@@ -1,59 +1,18 @@
 """The files in which NeuralRecon keeps fragments and volumes: ``fragments.pkl``, ``tsdf_info.pkl``,
-``full_tsdf_layer<level>.npz``. They are pickles: nothing but numbers in arrays and plain containers is let in."""
+``full_tsdf_layer<level>.npz``. Pickles among them are read by ``plain_pickle``."""
 
-import codecs
-import pickle
-from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from toolbox.errors import UserError
 from toolbox.structures import Scene
 
+from .plain_pickle import read_plain_pickle
 from .scene_fragments import SceneFragments, VolumeInfo
 
-_ALLOWED = {
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
-    ("collections", "OrderedDict"): OrderedDict,
-    ("_codecs", "encode"): codecs.encode,  # how old pickles write an array's bytes
-}
-for _builtins in ("builtins", "__builtin__"):
-    _ALLOWED |= {(_builtins, kind.__name__): kind for kind in (set, frozenset, bytes, bytearray)}
-for _core in ("core", "_core"):  # numpy renamed it; old and new pickles name either
-    _ALLOWED[f"numpy.{_core}.multiarray", "_reconstruct"] = np.zeros(1).__reduce__()[0]
-    _ALLOWED[f"numpy.{_core}.multiarray", "scalar"] = np.float64(1).__reduce__()[0]
-    _ALLOWED[f"numpy.{_core}.numeric", "_frombuffer"] = np.zeros(1).__reduce_ex__(5)[0]
 _REMEDY = "Restore the file, or make fragments anew with tools/prepare_fragments.py"
-
-
-class _RestrictedUnpickler(pickle.Unpickler):
-    """Knows arrays and plain containers, and refuses to import anything else."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _ALLOWED:
-            raise pickle.UnpicklingError(f"it would import {module}.{name}")
-        return _ALLOWED[module, name]
-
-
-def read_plain_pickle(path: str | Path) -> Any:
-    """Unpickle numbers, strings, plain containers and numpy arrays of numbers, and nothing else.
-
-    Raises:
-        UserError: the file is missing or damaged, or asks for a class (named in the error) that is none of these.
-    """
-    try:
-        with Path(path).open("rb") as file:
-            return _RestrictedUnpickler(file).load()
-    except pickle.UnpicklingError as error:
-        raise UserError(
-            path, f"is refused: {error}", "Use only files of plain numbers; this one may run code"
-        ) from error
-    except (OSError, EOFError, ValueError, TypeError, IndexError, KeyError, AttributeError, ImportError) as error:
-        raise UserError(path, f"cannot be read as a pickle ({error})", _REMEDY) from error
 
 
 def read_published_fragments(folder: str | Path, scene: Scene) -> SceneFragments:

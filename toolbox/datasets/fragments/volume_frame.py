@@ -9,6 +9,7 @@ from toolbox.structures import Scene
 _ALREADY_UPRIGHT_DEGREES = 30.0
 _LEAN = 0.02
 CAMERA_HEIGHT = 1.5
+_PLAUSIBLE_HEIGHTS = (0.3, 3.0)
 
 
 def estimate_up(world_to_cam: Float[np.ndarray, "v 4 4"]) -> Float[np.ndarray, "3"]:
@@ -30,8 +31,9 @@ def world_to_volume(
 
     Args:
         orientation: 'world' takes the world as it is (ScanNet's: z up, the floor at 0); 'cameras' turns the estimated
-            up direction to z and puts the floor ``camera_height`` below the median camera; 'auto' does so where the
-            world's z is more than 30 degrees from up.
+            up direction to z and puts the floor ``camera_height`` below the median camera; 'auto' turns where the
+            world's z is more than 30 degrees from up, and puts the floor there where it turns, or where the median
+            camera is not 0.3 to 3 m above z = 0.
         camera_height: metres.
 
     Raises:
@@ -39,15 +41,17 @@ def world_to_volume(
     """
     if orientation not in ("auto", "world", "cameras"):
         raise UserError(f"orientation='{orientation}'", "is none", "Choose 'auto', 'world' or 'cameras'")
-    cameras = np.stack([view.world_to_cam for view in scene.views])
-    up = estimate_up(cameras)
-    upright = up[2] > np.cos(np.radians(_ALREADY_UPRIGHT_DEGREES))
-    if orientation == "world" or (orientation == "auto" and upright):
-        return np.eye(4)
     transform = np.eye(4)
-    transform[:3, :3] = _turn_to_z(up)
-    heights = [transform[2, :3] @ view.centre for view in scene.views]
-    transform[2, 3] = camera_height - float(np.median(heights))
+    if orientation == "world":
+        return transform
+    up = estimate_up(np.stack([view.world_to_cam for view in scene.views]))
+    turn = orientation == "cameras" or up[2] < np.cos(np.radians(_ALREADY_UPRIGHT_DEGREES))
+    if turn:
+        transform[:3, :3] = _turn_to_z(up)
+    height = float(np.median([transform[2, :3] @ view.centre for view in scene.views]))
+    low, high = _PLAUSIBLE_HEIGHTS
+    if turn or not low < height < high:
+        transform[2, 3] = camera_height - height
     return transform
 
 
