@@ -1,5 +1,6 @@
 import json
 import pickle
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +13,9 @@ from scipy.spatial.transform import Rotation
 from toolbox.datasets.fragments import FragmentDataset, KeyframeRule, read_fragments, read_volume
 from toolbox.datasets.scenes import ScanNetScene
 from toolbox.datasets.synthetic import make_scannet_scenes
+from toolbox.errors import UserError
 from toolbox.evaluation.clouds import read_points
-from toolbox.fusion.tsdf_volume import extract_surface
+from toolbox.fusion import extract_surface
 from toolbox.pipelines.executors import map_scenes
 from toolbox.pipelines.fragment_preparation import (
     PreparationJob,
@@ -28,7 +30,8 @@ SETTINGS = PreparationSettings(rule=KeyframeRule(views=4), voxel_size=0.06, leve
 @pytest.fixture(scope="module")
 def rooms(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("rooms")
-    make_scannet_scenes(root, scenes=2, views=20, seed=3, size=(48, 64), workers=1)
+    make_scannet_scenes(root, scenes=1, views=20, seed=3, size=(48, 64), workers=1)
+    shutil.copytree(root / "scene0000_00", root / "scene0001_00")
     return root
 
 
@@ -103,6 +106,16 @@ def test_without_depth_there_are_fragments_only(rooms, tmp_path):
         assert facts["volumes"] is None
         assert sorted(path.name for path in out.iterdir()) == ["fragments.json", "manifest.json"]
         assert read_fragments(out).volumes is None
+
+
+def test_missing_depth_maps_are_named(rooms, tmp_path):
+    shutil.copytree(rooms / "scene0000_00", tmp_path / "room")
+    scene = ScanNetScene(tmp_path / "room")
+    scene.views[7].depth_path.unlink()
+    with pytest.raises(UserError, match=r"7\.png"):
+        integrate_views(scene.views, np.eye(4), 0.06, 1)
+    facts = prepare_fragments(PreparationJob(tmp_path / "room", tmp_path / "out", SETTINGS))
+    assert (facts["frames_without_depth"], facts["volumes"]["levels"]) == (1, 2)
 
 
 def test_published_files_are_taken_over(rooms, tmp_path):

@@ -13,6 +13,7 @@ from .fuse import fuse_by_consistency, fuse_by_disparity
 from .mesh import TriangleMesh, poisson_mesh
 from .recipe import DISPARITY_DTU, DISPARITY_TANKS, DTU, PATCHMATCHNET, PRESETS, FusionRecipe
 from .tsdf import fuse_tsdf
+from .tsdf_volume import TSDFIntegrator, TSDFVolume, extract_surface, view_frustum
 from .views import FusionView
 
 __all__ = [
@@ -27,11 +28,14 @@ __all__ = [
     "GeometricConsistency",
     "MergedCells",
     "PointCloud",
+    "TSDFIntegrator",
+    "TSDFVolume",
     "TriangleMesh",
     "ViewCounts",
     "average_consistent_depth",
     "check_geometric_consistency",
     "estimate_normals",
+    "extract_surface",
     "filter_by_consistency",
     "filter_confidence",
     "fuse_by_consistency",
@@ -41,6 +45,7 @@ __all__ = [
     "point_spacing",
     "poisson_mesh",
     "read_cloud",
+    "view_frustum",
     "write_cloud",
     "write_mesh",
 ]

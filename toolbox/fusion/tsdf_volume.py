@@ -20,7 +20,7 @@ from .mesh import TriangleMesh
 
 _BLOCK = 8  # voxels along an edge of a block
 _BLOCKS_AT_ONCE = 2048
-_LARGEST_VOLUME = 2**31  # voxels
+_LARGEST_VOLUME = 2**29  # voxels: 4 GB
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class TSDFIntegrator:
         device: where the volume lies.
 
     Raises:
-        UserError: the shape is empty, or more than two thousand million voxels.
+        UserError: the shape is empty, or has more than 537 million voxels (4 GB).
     """
 
     def __init__(

@@ -25,7 +25,7 @@ from toolbox.datasets.fragments import (
 from toolbox.datasets.fragments.published import published_volume_path
 from toolbox.datasets.fragments.scene_fragments import FILE_NAME
 from toolbox.datasets.scenes import open_scene
-from toolbox.fusion.tsdf_volume import TSDFIntegrator, TSDFVolume, view_frustum
+from toolbox.fusion import TSDFIntegrator, TSDFVolume, view_frustum
 from toolbox.pipelines.stages import Manifest, describe_scene, fingerprint
 from toolbox.structures import Scene, View
 
@@ -90,7 +90,9 @@ def prepare_fragments(job: PreparationJob) -> dict[str, Any]:
     settings, manifest = job.settings, Manifest(job.out)
     with_depth = [view for view in scene.views if view.depth_path is not None]
     levels = _num_volumes(job, bool(with_depth))
-    made_from = fingerprint([describe_scene(scene), _describe_depth(with_depth), asdict(settings), str(job.published)])
+    made_from = fingerprint(
+        [describe_scene(scene), _describe_depth(with_depth if levels else []), asdict(settings), str(job.published)]
+    )
     outputs = [job.out / FILE_NAME, *(job.out / f"tsdf_{level}.npz" for level in range(levels))]
     if not manifest.begin("fragments", made_from, outputs):
         if job.published is not None:
@@ -124,8 +126,12 @@ def _num_volumes(job: PreparationJob, with_depth: bool) -> int:
 
 
 def _describe_depth(views: Sequence[View]) -> list[Any]:
-    status = [(view, view.depth_path.stat()) for view in views]
-    return [[str(view.depth_path), s.st_size, s.st_mtime_ns, view.depth_scale] for view, s in status]
+    described = []
+    for view in views:
+        status = view.depth_path.stat() if view.depth_path.exists() else None
+        when = (status.st_size, status.st_mtime_ns) if status else None
+        described.append([str(view.depth_path), when, view.depth_scale])
+    return described
 
 
 def _make_volumes(

@@ -18,7 +18,7 @@ from toolbox.datasets.fragments import (
     write_volume,
 )
 from toolbox.errors import UserError
-from toolbox.fusion.tsdf_volume import TSDFIntegrator
+from toolbox.fusion import TSDFIntegrator
 from toolbox.geometry import project, transform_points
 from toolbox.registry import DATASETS
 from toolbox.structures import View

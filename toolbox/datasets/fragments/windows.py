@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from toolbox.errors import UserError
-from toolbox.fusion.tsdf_volume import TSDFIntegrator, view_frustum
+from toolbox.fusion import TSDFIntegrator, view_frustum
 
 _INSIDE = 0.999  # |tsdf| below it is near a surface
 _ON_BORDER = 1e-4  # voxels: rounding
