@@ -9,6 +9,7 @@ Run it again to go on after an interruption, or with more iterations.
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 
@@ -34,12 +35,27 @@ def parse_args() -> argparse.Namespace:
 
 
 def take_scene(config: Config, args: argparse.Namespace) -> None:
-    """Put the scene of the command line in place of the config's."""
+    """Put the scene of the command line in place of the config's, in training and, with its depth, in evaluation.
+
+    Options of an ``AnyScene`` in the config stay.
+    """
     dataset = config.train_dataloader.dataset
     if args.scene is not None:
-        dataset.scenes = {"type": "AnyScene", "path": str(args.scene), "format": args.format}
+        scene = {"type": "AnyScene", "path": str(args.scene), "format": args.format}
+        kept = dataset.scenes if _is_any_scene(dataset.scenes) else {}
+        dataset.scenes = {**kept, **scene}
+        if config.get("self_training"):
+            config.self_training.label_scenes = None
+        if config.get("test_dataloader"):
+            config.test_dataloader.dataset.scenes = scene
     if args.depth_range is not None:
         dataset.depth_range = tuple(args.depth_range)
+        if _is_any_scene(dataset.scenes):
+            dataset.scenes.depth_range = tuple(args.depth_range)  # nothing to triangulate
+
+
+def _is_any_scene(scenes: Any) -> bool:
+    return isinstance(scenes, dict) and scenes.get("type") == "AnyScene"
 
 
 @exit_on_user_error

@@ -1,0 +1,79 @@
+r"""A slim CVP-MVSNet from posed indoor video alone, of any format (docs/scenes.md), with a known depth range.
+
+    python tools/self_train.py configs/self_cvp_mvsnet/unsup_slim_indoor.py --scene PATH --work-dir work_dirs/room
+
+The start alone:
+
+    python tools/train.py configs/self_cvp_mvsnet/unsup_slim_indoor.py \
+        --cfg-options train_dataloader.dataset.scenes.path=PATH
+
+Depth files are left alone even where there are some. To measure, give test data in a config of your own, as
+docs/self_training.md shows.
+"""
+
+_base_ = [
+    "../_base_/unsupervised_runtime.py",
+    "../_base_/models/cvp_mvsnet_slim_indoor.py",
+    "../_base_/losses/photometric.py",
+]
+
+model = dict(losses=_base_.slim_losses)
+
+train_dataloader = dict(
+    batch_size=2,
+    num_workers=0,
+    sampler=dict(type="InfiniteSampler", shuffle=True),
+    dataset=dict(
+        type="MVSDataset",
+        scenes=dict(type="AnyScene", path="data/capture", depth=False),
+        # Video: the best views are neighbours, so three of many.
+        num_sources=3,
+        extra_sources=13,
+        size=(120, 160),
+        depth_range=(0.5, 4.0),
+        read_depth=False,
+        transforms=[dict(type="ColourJitter", gamma=0.05, contrast=0.05, brightness=0.02, balance=0.02)],
+    ),
+)
+val_dataloader = val_evaluator = val_cfg = None
+test_dataloader = test_evaluator = test_cfg = None
+
+optim_wrapper = dict(
+    type="OptimWrapper",
+    optimizer=dict(type="AdamW", lr=2e-3, weight_decay=1e-4),
+    clip_grad=dict(max_norm=1.0),
+)
+param_scheduler = [
+    dict(type="LinearLR", start_factor=0.1, by_epoch=False, begin=0, end=50),
+    dict(type="CosineAnnealingLR", by_epoch=False, begin=50, end=4000, T_max=3950, eta_min=1e-5),
+]
+train_cfg = dict(type="IterBasedTrainLoop", max_iters=4000)
+
+# Without validation there are no metrics to file and no pictures to draw.
+default_hooks = dict(checkpoint=dict(by_epoch=False, interval=500), metrics_file=None, pictures=None)
+log_processor = dict(by_epoch=False)
+
+# Defaults of tools/reconstruct.py.
+reconstruction = dict(max_size=640, num_levels=3, num_sources=8, recipe=dict(min_confidence=0.0, min_views=5))
+
+self_training = dict(
+    iterations=2,
+    inference=dict(
+        max_size=640,
+        num_levels=3,
+        num_sources=8,
+        recipe=dict(
+            method="consistency", min_confidence=0.0, max_reprojection_px=1.0, max_relative_depth=0.01, min_views=5
+        ),
+    ),
+    labels=dict(source="both"),
+    training=dict(
+        model=dict(losses=dict(_delete_=True, label=dict(type="SupervisedDepthLoss", planes=128))),
+        optim_wrapper=dict(optimizer=dict(lr=1e-3)),
+        param_scheduler=[
+            dict(type="LinearLR", start_factor=0.1, by_epoch=False, begin=0, end=50),
+            dict(type="CosineAnnealingLR", by_epoch=False, begin=50, end=1000, T_max=950, eta_min=1e-5),
+        ],
+        train_cfg=dict(max_iters=1000),
+    ),
+)
