@@ -35,8 +35,6 @@ train_dataloader = dict(
         transforms=[dict(type="ColourJitter", gamma=0.05, contrast=0.05, brightness=0.02, balance=0.02)],
     ),
 )
-val_dataloader = val_evaluator = val_cfg = None
-test_dataloader = test_evaluator = test_cfg = None
 
 optim_wrapper = dict(
     type="OptimWrapper",

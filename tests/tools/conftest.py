@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from toolbox.io import CamFile, write_cam_txt, write_image, write_pair_txt, write_pfm
+from toolbox.io import CamFile, write_cam_txt, write_image, write_json, write_pair_txt, write_pfm
 
 ROOT = Path(__file__).resolve().parents[2]
 HEIGHT, WIDTH = 32, 48
@@ -117,3 +117,44 @@ def slim(plane_dtu, tmp_path) -> Callable[..., list[str]]:
         ]
 
     return arguments
+
+
+@pytest.fixture
+def write_capture(tabletop, tmp_path) -> Callable[..., Path]:
+    """Write the tabletop (mm) as a folder with cameras.json: ``write_capture(name, depth=False, ranges=True)``."""
+
+    def write(name: str, depth: bool = False, ranges: bool = True) -> Path:
+        root, views = tmp_path / name, []
+        for i, image in enumerate(tabletop.images):
+            write_image(root / f"{i}.png", image)
+            cameras = {"intrinsics": tabletop.intrinsics[i].tolist(), "world_to_cam": tabletop.world_to_cam[i].tolist()}
+            views.append({"image": f"{i}.png", **cameras})
+            if ranges:
+                views[-1]["depth_range"] = [425.0, 935.0]
+            if depth:
+                write_pfm(root / f"{i}.pfm", tabletop.depths[i])
+                views[-1]["depth"] = f"{i}.pfm"
+        write_json(root / "cameras.json", {"unit": "mm", "views": views})
+        return root
+
+    return write
+
+
+@pytest.fixture
+def tiny() -> Callable[..., list[str]]:
+    """Options that make any slim unsupervised config a run of seconds: ``tiny(*more_options)``."""
+    return lambda *more: [
+        f"experiment_name=tool_{next(_runs)}",
+        "train_dataloader.dataset.size=(48,64)",
+        "train_dataloader.dataset.max_size=None",
+        "train_dataloader.dataset.num_sources=2",
+        "train_dataloader.dataset.extra_sources=1",
+        "model.backbone.channels=(4,4)",
+        "model.test_num_levels=2",
+        "model.head.coarse_hypotheses.num=8",
+        "model.head.regularizer.channels=(4,8,8)",
+        "train_cfg.max_iters=2",
+        "default_hooks.checkpoint.interval=1",
+        "log_level=WARNING",
+        *more,
+    ]
