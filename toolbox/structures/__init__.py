@@ -2,5 +2,17 @@
 
 from .batch import DepthPrediction, MultiViewBatch
 from .scene import LeftOut, Scene, SparsePoints, View
+from .volumetric import FragmentBatch, SparseTSDF, VolumetricPrediction, voxel_positions
 
-__all__ = ["DepthPrediction", "LeftOut", "MultiViewBatch", "Scene", "SparsePoints", "View"]
+__all__ = [
+    "DepthPrediction",
+    "FragmentBatch",
+    "LeftOut",
+    "MultiViewBatch",
+    "Scene",
+    "SparsePoints",
+    "SparseTSDF",
+    "View",
+    "VolumetricPrediction",
+    "voxel_positions",
+]
