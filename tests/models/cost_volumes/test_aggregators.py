@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from toolbox.errors import UserError
-from toolbox.models.cost_volumes import GroupCorrelation, Variance
+from toolbox.models.cost_volumes import GroupCorrelation, Variance, WithReference
 
 REFERENCE = torch.randn(2, 8, 4, 5)
 WARPED = [(torch.randn(2, 8, 6, 4, 5), torch.rand(2, 6, 4, 5) > 0.3) for _ in range(3)]
@@ -46,6 +46,14 @@ def test_group_correlation():
             total[:, group] += product.mean(dim=1) * valid
         count += valid[:, None]
     torch.testing.assert_close(volume, total / count.clamp(min=1))
+
+
+def test_reference_beside_another_volume():
+    aggregator = WithReference({"type": "GroupCorrelation", "groups": 4})
+    volume = aggregator(REFERENCE, iter(WARPED))
+    assert aggregator.out_channels(8) == volume.shape[1] == 12
+    torch.testing.assert_close(volume[:, :4], GroupCorrelation(4)(REFERENCE, iter(WARPED)))
+    assert (volume[:, 4:] == REFERENCE[:, :, None]).all()
 
 
 def test_groups_must_divide_the_channels():

@@ -1,6 +1,6 @@
 """Cost volumes: the head that runs over the levels, and the parts it is made of, each registered on its own."""
 
-from .aggregators import GroupCorrelation, Variance
+from .aggregators import GroupCorrelation, Variance, WithReference
 from .confidence import WindowConfidence
 from .hypotheses import FixedInterval, PixelInterval, UniformDepth, UniformInverseDepth
 from .level import LevelGeometry
@@ -22,5 +22,6 @@ __all__ = [
     "UniformDepth",
     "UniformInverseDepth",
     "Variance",
+    "WithReference",
     "WindowConfidence",
 ]

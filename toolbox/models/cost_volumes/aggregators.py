@@ -93,3 +93,29 @@ class GroupCorrelation(nn.Module):
         if total is None:
             raise ValueError("a cost volume needs at least one source view")
         return total / torch.clamp(count, min=1)
+
+
+@COST_VOLUMES.register_module()
+class WithReference(nn.Module):
+    """Another aggregation's volume, and beside it the reference's own features, the same at every hypothesis.
+
+    The matching cost alone does not tell the regularizer what it looks at. With the features it can learn where
+    matching fails (no texture, gloss) and which surfaces are smooth.
+
+    Args:
+        aggregator: from COST_VOLUMES.
+    """
+
+    def __init__(self, aggregator: dict):
+        super().__init__()
+        self.aggregator = COST_VOLUMES.build(aggregator)
+
+    def out_channels(self, feature_channels: int) -> int:
+        """Channels of the cost volume."""
+        return self.aggregator.out_channels(feature_channels) + feature_channels
+
+    def forward(self, reference: Float[Tensor, "b c h w"], warped: Iterable[WarpedView]) -> Float[Tensor, "b k d h w"]:
+        """One pass over the sources; raises ValueError if there is none."""
+        volume = self.aggregator(reference, warped)
+        same = reference[:, :, None].expand(-1, -1, volume.shape[2], -1, -1)
+        return torch.cat((volume, same.to(volume.dtype)), dim=1)
