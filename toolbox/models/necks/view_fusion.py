@@ -1,0 +1,91 @@
+"""One feature from several views' features of a voxel."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from toolbox.registry import NECKS
+
+
+def mean_over_views(
+    feats: Float[Tensor, "v n c"], valid: Bool[Tensor, "v n"], divide_twice: bool = False
+) -> Float[Tensor, "n c"]:
+    """Mean over the views that see a voxel, 0 where none does.
+
+    Args:
+        divide_twice: divide the mean by the number of views once more.
+    """
+    count = valid.sum(dim=0).clamp(min=1).to(feats.dtype)[:, None]
+    mean = torch.where(valid[..., None], feats, 0).sum(dim=0) / count
+    return mean / count if divide_twice else mean
+
+
+@NECKS.register_module()
+class MeanViewFusion(nn.Module):
+    """The mean over the views that see a voxel (Atlas, NeuralRecon).
+
+    Args:
+        channels: of the features.
+        published_double_division: divide the sum by the number of views twice, as the published MonoSelfRecon does.
+    """
+
+    def __init__(self, channels: int, published_double_division: bool = False):
+        super().__init__()
+        self.published_double_division = published_double_division
+
+    def forward(self, feats: Float[Tensor, "v n c"], valid: Bool[Tensor, "v n"]) -> Float[Tensor, "n c"]:
+        """Features of ``n`` voxels in each view, and which views see them."""
+        return mean_over_views(feats, valid, self.published_double_division)
+
+
+class ViewAttentionLayer(nn.Module):
+    """A pre-norm transformer layer: attention among a voxel's views, then two linear layers."""
+
+    def __init__(self, channels: int, num_heads: int):
+        super().__init__()
+        self.num_heads = num_heads
+        self.norm1 = nn.LayerNorm(channels)
+        self.qkv = nn.Linear(channels, 3 * channels)
+        self.projection = nn.Linear(channels, channels)
+        self.norm2 = nn.LayerNorm(channels)
+        self.mlp = nn.Sequential(nn.Linear(channels, 2 * channels), nn.ReLU(), nn.Linear(2 * channels, channels))
+
+    def forward(self, x: Float[Tensor, "n v c"], open_to: Bool[Tensor, "n v v"]) -> Float[Tensor, "n v c"]:
+        """``open_to[n, i, j]``: view i may look at view j."""
+        qkv = self.qkv(self.norm1(x)).unflatten(-1, (3, self.num_heads, -1))
+        query, key, value = qkv.permute(2, 0, 3, 1, 4)
+        seen = F.scaled_dot_product_attention(query, key, value, attn_mask=open_to[:, None])
+        x = x + self.projection(seen.transpose(1, 2).flatten(2))
+        return x + self.mlp(self.norm2(x))
+
+
+@NECKS.register_module()
+class AttentionViewFusion(nn.Module):
+    """Views look at each other, then their mean is taken (MonoSelfRecon, section 3.2).
+
+    Each voxel is a sequence of its own with a token for each view; views that do not see the voxel are not looked at.
+
+    Args:
+        channels: of the features; a multiple of ``num_heads``.
+        num_layers, num_heads: of the transformer.
+        published_double_division: see ``MeanViewFusion``.
+    """
+
+    def __init__(self, channels: int, num_layers: int = 2, num_heads: int = 2, published_double_division: bool = False):
+        super().__init__()
+        self.layers = nn.ModuleList(ViewAttentionLayer(channels, num_heads) for _ in range(num_layers))
+        self.published_double_division = published_double_division
+
+    def attend(self, feats: Float[Tensor, "v n c"], valid: Bool[Tensor, "v n"]) -> Float[Tensor, "v n c"]:
+        """Every view's features after the transformer; those of views that do not see the voxel mean nothing."""
+        itself = torch.eye(len(valid), dtype=torch.bool, device=valid.device)
+        open_to = valid.T[:, None, :] | itself
+        x = torch.where(valid[..., None], feats, 0).transpose(0, 1)
+        for layer in self.layers:
+            x = layer(x, open_to)
+        return x.transpose(0, 1)
+
+    def forward(self, feats: Float[Tensor, "v n c"], valid: Bool[Tensor, "v n"]) -> Float[Tensor, "n c"]:
+        """Features of ``n`` voxels in each view, and which views see them."""
+        return mean_over_views(self.attend(feats, valid), valid, self.published_double_division)
