@@ -29,7 +29,7 @@ model = dict(
 train_dataloader = dict(dataset=dict(num_sources=4))
 
 self_training = dict(
-    label_scenes=[dict(type="DTUTest", root=_base_.data_root, scan=scan) for scan in _base_.train_scans],
+    label_scenes=[dict(type="DTUTest", root=_base_.data_root, scan=scan, depth=False) for scan in _base_.train_scans],
     # The labels are learned from as depth is in the paper, with two sources.
     training=dict(train_dataloader=dict(dataset=dict(num_sources=2))),
 )

@@ -20,7 +20,7 @@ train_dataloader = dict(dataset=dict(num_sources=4, read_depth=False, scenes=dic
 default_hooks = dict(checkpoint=dict(save_best=None))
 
 self_training = dict(
-    label_scenes=[dict(type="DTUTest", root=_base_.data_root, scan=scan) for scan in _base_.train_scans],
+    label_scenes=[dict(type="DTUTest", root=_base_.data_root, scan=scan, depth=False) for scan in _base_.train_scans],
     inference=dict(num_levels=1),
     training=dict(train_dataloader=dict(dataset=dict(num_sources=2))),
 )
