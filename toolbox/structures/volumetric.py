@@ -24,6 +24,7 @@ class FragmentBatch:
         tsdf: truth at each level, in truncation distances, 1 where unknown; or None.
         occupancy: truth at each level, near a surface that the fragment's views saw; or None.
         depth: of the views, 0 where unknown; or None. For evaluation.
+        segments: superpixels of the views at 1 / 2^level of their resolution, numbered from 0; or None.
         meta: per sample, scene, fragment, first (of its scene), last, view_ids, ...
     """
 
@@ -36,6 +37,7 @@ class FragmentBatch:
     tsdf: list[Float[Tensor, "b _ _ _"]] | None = None
     occupancy: list[Bool[Tensor, "b _ _ _"]] | None = None
     depth: Float[Tensor, "b v h w"] | None = None
+    segments: list[Int64[Tensor, "b v _ _"]] | None = None
     meta: list[dict[str, Any]] | None = None
 
     def to(self, device: torch.device | str) -> "FragmentBatch":
@@ -45,7 +47,7 @@ class FragmentBatch:
             value = getattr(self, name)
             if isinstance(value, Tensor):
                 moved[name] = value.to(device)
-            elif name in ("tsdf", "occupancy") and value is not None:
+            elif name in ("tsdf", "occupancy", "segments") and value is not None:
                 moved[name] = [volume.to(device) for volume in value]
         return replace(self, **moved)
 

@@ -11,6 +11,7 @@ from .photometric import PHOTOMETRIC_ERRORS
 from .smoothness import DepthSmoothnessLoss, normalised_inverse_depth, smoothness_map
 from .supervised import SupervisedDepthLoss, depth_error_map
 from .view_synthesis import ViewSynthesisLoss, select_sources, synthesise_reference, view_synthesis_map
+from .volumetric import SDFConsistencyLoss, SuperpixelPlanarLoss, WeakSupervisionLoss
 
 __all__ = [
     "PHOTOMETRIC_ERRORS",
@@ -18,9 +19,12 @@ __all__ = [
     "DepthSmoothnessLoss",
     "MultiLevelLoss",
     "PerceptualLoss",
+    "SDFConsistencyLoss",
+    "SuperpixelPlanarLoss",
     "SupervisedDepthLoss",
     "VGG16Features",
     "ViewSynthesisLoss",
+    "WeakSupervisionLoss",
     "confident_depth",
     "depth_error_map",
     "hidden_from_sources",
