@@ -89,6 +89,7 @@ FUNCTIONS = _registry("function", "engine", mmengine_registry.FUNCTIONS)
 BACKBONES = _registry("backbone", "models.backbones")
 COST_VOLUMES = _registry("cost volume", "models.cost_volumes")
 NECKS = _registry("neck", "models.necks")
+HEADS = _registry("head", "models.heads")
 LOSSES = _registry("loss", "models.losses")
 SCENES = _registry("scene", "datasets.scenes")
 RENDERERS = _registry("renderer", "rendering")
@@ -98,6 +99,7 @@ REGISTRIES = {
     "BACKBONES": BACKBONES,
     "COST_VOLUMES": COST_VOLUMES,
     "NECKS": NECKS,
+    "HEADS": HEADS,
     "LOSSES": LOSSES,
     "DATASETS": DATASETS,
     "SCENES": SCENES,

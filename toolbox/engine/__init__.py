@@ -2,7 +2,7 @@
 
 from .building import build_model
 from .checkpoint import load_checkpoint_file, load_weights, register_safe_loading
-from .checkpoint_conversion import convert_cvp_mvsnet
+from .checkpoint_conversion import convert_cvp_mvsnet, convert_monoselfrecon, convert_neuralrecon
 from .config import config_mistakes, load_config, parse_options
 from .distributed import LAUNCHERS, init_distributed
 from .metrics_file import MetricsFileHook
@@ -21,6 +21,8 @@ __all__ = [
     "build_model",
     "config_mistakes",
     "convert_cvp_mvsnet",
+    "convert_monoselfrecon",
+    "convert_neuralrecon",
     "depth_sheet",
     "init_distributed",
     "latest_checkpoint",

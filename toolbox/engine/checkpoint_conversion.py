@@ -1,17 +1,27 @@
 """Published checkpoints -> ours: weights renamed, every one accounted for."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from torch import Tensor
 
 from toolbox.errors import UserError
+
+from .volumetric_names import monoselfrecon_names, neuralrecon_names
 
 _PYRAMID = ("aa", "ba", "bb", "bc", "bd", "be", "bf", "bg", "bh")
 _PLAIN_CONVS = ("conv0", "conv0a", "conv1", "conv2", "conv2a", "conv3", "conv4", "conv4a")
 _TRANSPOSED_CONVS = ("conv5", "conv6")
 _NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 _COUNTER = "num_batches_tracked"
+# A checkpoint of the first training phase may lack the memory, all of it or nothing.
+_MEMORY = "neucon_net.gru_fusion."
+# Weights that the published MonoSelfRecon keeps and never uses, and its branch of multi-plane images.
+_UNUSED_IN_MONOSELFRECON = (
+    *(f"backbone2d.encoder.{layer}." for layer in ("layer3", "layer4", "fc")),
+    *(f"neucon_net.transformer_{part}" for part in ("mlp", "temp")),
+    *("nerf.", "ssim."),
+)
 
 
 def cvp_mvsnet_names() -> dict[str, str]:
@@ -41,8 +51,66 @@ def convert_cvp_mvsnet(state_dict: Mapping[str, Tensor], source: str = "state di
     Raises:
         UserError: a weight is missing (counters of batches seen may be) or unknown.
     """
-    names = cvp_mvsnet_names()
+    known_by = "'featurePyramid.*' and 'cost_reg_refine.*'"
+    return _convert(state_dict, cvp_mvsnet_names(), "CVP-MVSNet", known_by, source)
+
+
+def convert_neuralrecon(state_dict: Mapping[str, Tensor], source: str = "state dict") -> dict[str, Tensor]:
+    """Rename the weights of a published NeuralRecon.
+
+    Args:
+        state_dict: published names, with or without the 'module.' of data parallelism. Those of the memory
+            ('gru_fusion') may be absent altogether.
+        source: what to call it in an error.
+
+    Raises:
+        UserError: a weight is missing (counters of batches seen may be) or unknown.
+    """
+    known_by = "'backbone2d.*' and 'neucon_net.*', with an MnasNet"
+    return _convert(state_dict, neuralrecon_names(), "NeuralRecon", known_by, source, optional=_MEMORY)
+
+
+def convert_monoselfrecon(state_dict: Mapping[str, Tensor], source: str = "state dict") -> dict[str, Tensor]:
+    """Rename the weights of a published MonoSelfRecon.
+
+    What nothing in the published program uses is left out: the second half of ResNet-18, the linear layers beside the
+    transformers and the transformer over time; so is the decoder of multi-plane images, which inference does without.
+
+    Args:
+        state_dict: published names, with or without the 'module.' of data parallelism. Those of the memory
+            ('gru_fusion') may be absent altogether.
+        source: what to call it in an error.
+
+    Raises:
+        UserError: a weight is missing (counters of batches seen may be) or unknown.
+    """
+    known_by = "'backbone2d.*' and 'neucon_net.*', with a ResNet-18"
+    return _convert(
+        state_dict, monoselfrecon_names(), "MonoSelfRecon", known_by, source, _MEMORY, _UNUSED_IN_MONOSELFRECON
+    )
+
+
+def _convert(
+    state_dict: Mapping[str, Tensor],
+    names: Mapping[str, str],
+    network: str,
+    known_by: str,
+    source: str,
+    optional: str | None = None,
+    unused: Sequence[str] = (),
+) -> dict[str, Tensor]:
+    """Rename weights.
+
+    Args:
+        names: published name -> ours.
+        network, known_by: for errors: what it is, and which names such a file has.
+        optional: beginning of names that may all be absent.
+        unused: beginnings of names to leave out.
+    """
     published = {re.sub(r"^module\.", "", name): value for name, value in state_dict.items()}
+    published = {name: value for name, value in published.items() if not name.startswith(tuple(unused))}
+    if optional is not None and not any(name.startswith(optional) for name in published):
+        names = {name: own for name, own in names.items() if not name.startswith(optional)}
     missing = [name for name in names if name not in published and not name.endswith(_COUNTER)]
     unknown = [name for name in published if name not in names]
     faults = [
@@ -53,10 +121,14 @@ def convert_cvp_mvsnet(state_dict: Mapping[str, Tensor], source: str = "state di
     if faults:
         raise UserError(
             source,
-            f"is no CVP-MVSNet checkpoint: {' and '.join(faults)}",
-            "Give the file of the published network ('featurePyramid.*' and 'cost_reg_refine.*')",
+            f"is no {network} checkpoint: {' and '.join(faults)}",
+            f"Give the file of the published network ({known_by})",
         )
     return {names[name]: value for name, value in published.items()}
 
 
-CONVERTERS = {"cvp_mvsnet": convert_cvp_mvsnet}
+CONVERTERS: dict[str, Callable[[Mapping[str, Tensor], str], dict[str, Tensor]]] = {
+    "cvp_mvsnet": convert_cvp_mvsnet,
+    "monoselfrecon": convert_monoselfrecon,
+    "neuralrecon": convert_neuralrecon,
+}

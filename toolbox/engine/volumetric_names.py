@@ -1,5 +1,17 @@
-"""Names of the weights of NeuralRecon and MonoSelfRecon: theirs -> ours."""
+"""Names of the weights of NeuralRecon and MonoSelfRecon: theirs -> ours.
 
+Their levels count from the coarsest, ours from the finest. Sparse kernels have one layout, see ``sparse.Conv3d``.
+"""
+
+from collections.abc import Iterable
+
+import torch
+
+from toolbox.models.backbones import MnasNetFPN, ResNet18FPN
+from toolbox.models.necks.spvcnn import SPVCNN, published_spvcnn_names
+
+LEVELS = 3
+_KINDS = ("weight", "bias")
 _VIEW_ATTENTION = {
     "norm1": "norm1",
     "attn.in_proj_": "qkv.",
@@ -8,6 +20,13 @@ _VIEW_ATTENTION = {
     "mlp.fc1": "mlp.0",
     "mlp.fc2": "mlp.2",
 }
+_MNASNET_PYRAMID = {
+    "inner1": ("lateral_middle", _KINDS),
+    "inner2": ("lateral_fine", _KINDS),
+    "out1": ("out_coarse", _KINDS[:1]),
+    "out2": ("out_middle", _KINDS[:1]),
+    "out3": ("out_fine", _KINDS[:1]),
+}
 
 
 def view_attention_names(num_layers: int = 2) -> dict[str, str]:
@@ -15,8 +34,71 @@ def view_attention_names(num_layers: int = 2) -> dict[str, str]:
     names = {}
     for layer in range(num_layers):
         for published, ours in _VIEW_ATTENTION.items():
-            for kind in ("weight", "bias"):
+            for kind in _KINDS:
                 theirs = f"{published}{kind}" if published.endswith("_") else f"{published}.{kind}"
                 own = f"{ours}{kind}" if ours.endswith(".") else f"{ours}.{kind}"
                 names[f"encoder_layers.{layer}.{theirs}"] = f"layers.{layer}.{own}"
     return names
+
+
+def conv_gru_names() -> dict[str, str]:
+    """Published names of one level's recurrent unit -> names in ``ConvGRU``."""
+    names = {}
+    for published, ours in (("convz", "update"), ("convr", "reset"), ("convq", "candidate")):
+        names[f"{published}.net.kernel"] = f"{ours}.conv.weight"
+        for kind in _KINDS:
+            names[f"{published}.point_transforms.0.{kind}"] = f"{ours}.linear.{kind}"
+    return names
+
+
+def _spvcnn_names() -> dict[str, str]:
+    with torch.device("meta"):
+        return published_spvcnn_names(list(SPVCNN(1, 0.25).state_dict()))
+
+
+def _prefixed(names: dict[str, str], theirs: str, ours: str) -> dict[str, str]:
+    return {f"{theirs}.{name}": f"{ours}.{own}" for name, own in names.items()}
+
+
+def neck_and_head_names(attention: bool) -> dict[str, str]:
+    """Published names in ``neucon_net`` -> names in a ``VolumetricReconstructor``.
+
+    Args:
+        attention: views are fused by attention.
+    """
+    names = {}
+    for level in range(LEVELS):
+        theirs = LEVELS - 1 - level
+        names |= _prefixed(_spvcnn_names(), f"sp_convs.{theirs}", f"neck.networks.{level}")
+        names |= _prefixed(conv_gru_names(), f"gru_fusion.fusion_nets.{theirs}", f"neck.fusion.cells.{level}")
+        if attention:
+            ours = f"neck.back_projections.{level}.view_fusion"
+            names |= _prefixed(view_attention_names(), f"transformer.{theirs}", ours)
+        for kind in _KINDS:
+            names[f"tsdf_preds.{theirs}.{kind}"] = f"heads.tsdf.layers.{level}.{kind}"
+            names[f"occ_preds.{theirs}.{kind}"] = f"heads.occupancy.layers.{level}.{kind}"
+    return names
+
+
+def neuralrecon_names() -> dict[str, str]:
+    """NeuralRecon's names -> ours."""
+    names = {}
+    for own in _state_names(MnasNetFPN):
+        if own.startswith("encoder.layers."):
+            layer, rest = own.removeprefix("encoder.layers.").split(".", 1)
+            theirs = f"conv0.{layer}" if int(layer) <= 8 else f"conv{int(layer) - 8}"
+            names[f"backbone2d.{theirs}.{rest}"] = f"backbone.{own}"
+    for theirs, (ours, kinds) in _MNASNET_PYRAMID.items():
+        names |= {f"backbone2d.{theirs}.{kind}": f"backbone.{ours}.{kind}" for kind in kinds}
+    return names | {f"neucon_net.{name}": own for name, own in neck_and_head_names(attention=False).items()}
+
+
+def monoselfrecon_names() -> dict[str, str]:
+    """MonoSelfRecon's names -> ours."""
+    names = {f"backbone2d.{own}": f"backbone.{own}" for own in _state_names(ResNet18FPN)}
+    return names | {f"neucon_net.{name}": own for name, own in neck_and_head_names(attention=True).items()}
+
+
+def _state_names(backbone: type) -> Iterable[str]:
+    with torch.device("meta"):
+        return list(backbone().state_dict())

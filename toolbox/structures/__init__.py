@@ -3,6 +3,7 @@
 from .batch import DepthPrediction, MultiViewBatch
 from .scene import LeftOut, Scene, SparsePoints, View
 from .volumetric import FragmentBatch, SparseTSDF, VolumetricPrediction, voxel_positions
+from .voxel_map import VoxelMap
 
 __all__ = [
     "DepthPrediction",
@@ -14,5 +15,6 @@ __all__ = [
     "SparseTSDF",
     "View",
     "VolumetricPrediction",
+    "VoxelMap",
     "voxel_positions",
 ]

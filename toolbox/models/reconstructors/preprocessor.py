@@ -20,7 +20,7 @@ class MultiViewPreprocessor(BaseDataPreprocessor):
     def forward(self, data: list[dict[str, Any]] | dict[str, Any], training: bool = False) -> dict[str, MultiViewBatch]:
         """A list of samples (mmengine's pseudo_collate keeps it a dict of lists) -> {'batch': MultiViewBatch}."""
         if isinstance(data, dict):
-            data = _unzip(data)
+            data = unzip(data)
 
         def stack(key: str) -> torch.Tensor:
             return torch.stack([torch.as_tensor(sample[key]) for sample in data]).to(self.device, non_blocking=True)
@@ -45,7 +45,7 @@ class MultiViewPreprocessor(BaseDataPreprocessor):
         return torch.stack([unknown if d is None else torch.as_tensor(d).float() for d in depths]).to(self.device)
 
 
-def _unzip(collated: dict[str, Any]) -> list[dict[str, Any]]:
+def unzip(collated: dict[str, Any]) -> list[dict[str, Any]]:
     """Undo pseudo_collate, which turns a list of (nested) dicts into a (nested) dict of lists."""
-    columns = {key: _unzip(value) if isinstance(value, dict) else value for key, value in collated.items()}
+    columns = {key: unzip(value) if isinstance(value, dict) else value for key, value in collated.items()}
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]

@@ -1,0 +1,67 @@
+"""Parity with the published MonoSelfRecon: one fragment, and two fragments with its memory freed of bugs."""
+
+import pytest
+import torch
+
+from toolbox.engine import convert_monoselfrecon
+from toolbox.engine.checkpoint import check_weights
+
+from . import published_volumetric as pub
+
+
+@pytest.mark.parametrize("weak", [False, True])
+def test_one_fragment(shared, weak):
+    golden = pub.golden(shared, "neucon_forward")
+    network = pub.loaded(shared, pub.official_network(weak, golden["n_vox"].tolist(), fusion_on=False))
+    batch = pub.fragment_batch(golden["fragment"])
+    prediction = pub.predict(network, golden["fragment"], batch)
+    expected = golden["gt_variant" if weak else "eval"]
+    for level, here in zip(prediction.levels, reversed(expected["layers"]), strict=True):
+        assert not level.with_previous
+        if weak:
+            # The published rows have no coordinates here: compare the values in order of size.
+            assert (level.tsdf.sort().values - here["tsdf_all"][:, 0].sort().values).abs().max() < 1e-3
+            assert (level.occupancy.sort().values - here["occ_logits_all"][:, 0].sort().values).abs().max() < 1e-3
+        else:
+            pub.assert_same(level.coords, level.tsdf, here["up_coords"], here["tsdf_all"])
+            pub.assert_same(level.coords, level.num_views, here["up_coords"], here["count"].long(), 0)
+    pub.assert_same(prediction.surface.coords, prediction.surface.tsdf, expected["coords"], expected["tsdf"])
+
+
+@pytest.mark.parametrize("variant", ["self", "gt"])
+def test_two_fragments_with_memory(shared, variant):
+    inputs, fresh = pub.golden(shared, "neucon_fusion"), pub.golden(shared, "neucon_fusion_fresh")
+    overrides = inputs["overrides_gt" if variant == "gt" else "overrides"]
+    network = pub.official_network(variant == "gt", inputs["n_vox"].tolist(), fusion_on=True)
+    pub.loaded(shared, network, overrides)
+    previous = None
+    # The published memory counts voxels from the corner of the scene, ours from its first fragment.
+    corner = (inputs["frag0"]["vol_origin_partial"] - inputs["frag0"]["vol_origin"])[0] / 0.04
+    for number, expected in enumerate(fresh[variant]["eval"]):
+        fragment = inputs[f"frag{number}"]
+        batch = pub.fragment_batch(fragment, number == 0)
+        prediction = pub.predict(network, fragment, batch, previous)
+        for level, here in enumerate(prediction.levels):
+            stored = expected["scales"][str(level)]
+            pub.assert_same(here.coords, here.tsdf, stored["coords"], stored["tsdf"])
+            for name, values in (("grid_mask", here.supervised), ("view_count", here.num_views), ("kept", here.kept)):
+                pub.assert_same(here.coords, values.long(), stored["coords"], stored[name].long(), 0)
+            if variant == "gt":
+                pub.assert_same(here.coords, here.occupancy, stored["coords"], stored["occ_logits"])
+                pub.assert_same(here.coords, here.truth, stored["coords"], stored["tsdf_target"], 1e-6)
+            hidden, state = network.neck.fusion.hidden[level], expected["gru_state"][str(level)]
+            shifted = hidden.coords + (corner / 2**level).round().long()
+            pub.assert_same(shifted, hidden.feats, state["coords"], state["feats"])
+            assert here.with_previous == (number > 0)
+        pub.assert_same(prediction.surface.coords, prediction.surface.tsdf, expected["coords"], expected["tsdf"])
+        previous = batch
+
+
+def test_converted_weights_are_all_that_the_network_has(shared):
+    network = pub.official_network(weak=True, window=[16, 16, 8], fusion_on=True)
+    converted = convert_monoselfrecon(pub.published_weights(shared))
+    check_weights(network, converted, "published")
+    assert torch.equal(
+        converted["neck.networks.2.stem.conv.weight"],
+        pub.golden(shared, "neucon_weights_a")["state_dict"]["sp_convs.0.stem.0.kernel"].float(),
+    )
