@@ -25,6 +25,7 @@ class Oracle(MultiViewStereo):
     """A network whose features are the view's number, and whose depth is the exact one."""
 
     test_num_levels = 2
+    pose_refiner = None
 
     def __init__(self, tabletop):
         super(MultiViewStereo, self).__init__()
@@ -36,7 +37,7 @@ class Oracle(MultiViewStereo):
         self.backbone_calls.append(match.index(True))
         return [torch.tensor([match.index(True)])]
 
-    def predict_from_features(self, features, intrinsics, world_to_cam, depth_range, image_size):
+    def predict_from_features(self, features, intrinsics, world_to_cam, depth_range, image_size, images=None):
         from toolbox.structures import DepthPrediction
 
         depth = torch.from_numpy(self.tabletop.depths[int(features[0][0])])[None]

@@ -126,6 +126,9 @@ def infer_scene_depth(
     num_levels = settings.num_levels or model.test_num_levels
     cameras: dict[int, tuple[Tensor, Tensor]] = {}
 
+    def image(view_id: int) -> Float[Tensor, "1 3 h w"]:
+        return load_view(scene.view(view_id), settings.size).image[None].to(device).float() / 255
+
     def compute(view_id: int) -> Features:
         loaded = load_view(scene.view(view_id), settings.size)
         cameras[view_id] = loaded.intrinsics, loaded.world_to_cam
@@ -151,6 +154,7 @@ def infer_scene_depth(
                         world_to_cam,
                         torch.tensor([depth_range], dtype=torch.float32, device=device),
                         settings.size,
+                        images=[image(i) for i in ids] if model.pose_refiner is not None else None,
                     )
                 depth = image_depth(prediction, intrinsics[:, 0], settings.size)[0].float().cpu()
                 camera = CamFile(cameras[reference][1].numpy(), cameras[reference][0].numpy(), depth_range[0])

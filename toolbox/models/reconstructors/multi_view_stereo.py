@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from mmengine.model import BaseModel
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from toolbox.errors import UserError
 from toolbox.geometry import resample_dense
+from toolbox.models.losses.multi_level import images_at_level
 from toolbox.registry import BACKBONES, COST_VOLUMES, LOSSES, MODELS
 from toolbox.structures import DepthPrediction, MultiViewBatch
 
@@ -27,6 +29,7 @@ class MultiViewStereo(BaseModel):
         losses: from LOSSES, by the name each is logged under (prefixed with 'loss_').
         num_levels: pyramid levels in training.
         test_num_levels: pyramid levels in inference where the caller does not say; None is ``num_levels``.
+        pose_refiner: from MODELS; in inference, refines the sources' poses before the final depth. None trusts them.
         data_preprocessor: from MODELS.
         init_cfg: mmengine's.
     """
@@ -38,6 +41,7 @@ class MultiViewStereo(BaseModel):
         losses: dict[str, Config] | None = None,
         num_levels: int = 2,
         test_num_levels: int | None = None,
+        pose_refiner: Config | None = None,
         data_preprocessor: Config | None = None,
         init_cfg: Config | None = None,
     ):
@@ -45,6 +49,7 @@ class MultiViewStereo(BaseModel):
         self.backbone = BACKBONES.build(backbone)
         self.head = COST_VOLUMES.build({**head, "feature_channels": self.backbone.out_channels})
         self.losses = {name: LOSSES.build(cfg) for name, cfg in (losses or {}).items()}
+        self.pose_refiner = MODELS.build(pose_refiner) if pose_refiner else None
         self.num_levels = num_levels
         self.test_num_levels = test_num_levels or num_levels
 
@@ -73,14 +78,46 @@ class MultiViewStereo(BaseModel):
         depth_range: Float[Tensor, "b 2"],
         image_size: tuple[int, int],
         keep_details: bool = False,
+        images: list[Float[Tensor, "b 3 h w"]] | None = None,
     ) -> DepthPrediction:
-        """Depth of the reference (view 0) from the features of all views; ``image_size`` is before padding."""
+        """Depth of the reference (view 0) from the features of all views; ``image_size`` is before padding.
+
+        Args:
+            images: of each view in [0, 1], which a model with a pose refiner needs; others leave them alone.
+        """
         stride = self.backbone.finest_stride
         padded = tuple(stride * n for n in features[0][0].shape[-2:])
+        if self.pose_refiner is not None and not self.training:
+            if images is None:
+                raise ValueError("a model with a pose refiner needs the images")
+            world_to_cam = self._refined_poses(features, intrinsics, world_to_cam, depth_range, padded, images)
         prediction = self.head(
             features, intrinsics, world_to_cam, depth_range, padded, self.backbone.half_pixel, keep_details
         )
         return self._cropped(prediction, intrinsics[:, 0], image_size)
+
+    def _refined_poses(
+        self,
+        features: list[ViewFeatures],
+        intrinsics: Float[Tensor, "b v 3 3"],
+        world_to_cam: Float[Tensor, "b v 4 4"],
+        depth_range: Float[Tensor, "b 2"],
+        padded: tuple[int, int],
+        images: list[Float[Tensor, "b 3 h w"]],
+    ) -> Float[Tensor, "b v 4 4"]:
+        """Depth of the coarser levels and poses, in turns."""
+        sizes = [max(level.shape[-2:]) for level in features[0]]
+        first = next((i for i, size in enumerate(sizes) if size <= self.pose_refiner.max_size), len(sizes) - 1)
+        coarse = [view[first:] for view in features]
+        resized = None
+        for _ in range(self.pose_refiner.rounds):
+            prediction = self.head(coarse, intrinsics, world_to_cam, depth_range, padded, self.backbone.half_pixel)
+            depth, grid = prediction.depths[0], prediction.intrinsics[0]
+            if resized is None:
+                stacked = torch.stack(images, dim=1).float()
+                resized = images_at_level(stacked, intrinsics, grid, tuple(depth.shape[-2:]))
+            world_to_cam = self.pose_refiner(resized, depth, grid, world_to_cam)
+        return world_to_cam
 
     def predict_depth(
         self, batch: MultiViewBatch, num_levels: int | None = None, keep_details: bool = False
@@ -96,8 +133,9 @@ class MultiViewStereo(BaseModel):
         else:
             features = [self.extract_features(batch.images[:, view], num_levels) for view in range(num_views)]
         size = tuple(batch.images.shape[-2:])
+        images = list(batch.images.unbind(dim=1))
         return self.predict_from_features(
-            features, batch.intrinsics, batch.world_to_cam, batch.depth_range, size, keep_details
+            features, batch.intrinsics, batch.world_to_cam, batch.depth_range, size, keep_details, images
         )
 
     def forward(self, batch: MultiViewBatch, mode: str = "tensor") -> Any:
