@@ -1,5 +1,6 @@
-"""Augmentation of samples: called with the sample dict of ``MVSDataset``, each returns it changed."""
+"""Changes of samples: called with the sample dict of a data set, each returns it changed."""
 
 from .colour import ColourJitter
+from .superpixels import Superpixels, felzenszwalb_segments
 
-__all__ = ["ColourJitter"]
+__all__ = ["ColourJitter", "Superpixels", "felzenszwalb_segments"]
