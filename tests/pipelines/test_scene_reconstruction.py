@@ -81,10 +81,10 @@ def test_resumes_after_a_kill(oracle, tabletop_scene: Scene, tmp_path: Path):
     out = tmp_path / "out"
     complete = oracle.predict_from_features
 
-    def killed_at_the_third(*arguments):
+    def killed_at_the_third(*arguments, **options):
         if len(list((out / "depth").glob("*.pfm"))) == 2:
             raise KeyboardInterrupt
-        return complete(*arguments)
+        return complete(*arguments, **options)
 
     oracle.predict_from_features = killed_at_the_third
     with pytest.raises(KeyboardInterrupt):
