@@ -15,7 +15,7 @@ from .preprocessor import unzip
 
 @MODELS.register_module()
 class FragmentPreprocessor(BaseDataPreprocessor):
-    """Stacks the samples of a ``FragmentDataset`` into a batch."""
+    """Stacks the samples of a ``FragmentDataset``, with superpixels where a transform adds them, into a batch."""
 
     def forward(self, data: list[dict[str, Any]] | dict[str, Any], training: bool = False) -> dict[str, FragmentBatch]:
         """A list of samples (mmengine's pseudo_collate keeps it a dict of lists) -> {'batch': FragmentBatch}.
@@ -40,6 +40,7 @@ class FragmentPreprocessor(BaseDataPreprocessor):
             volume_to_scene=None if (back := stack("volume_to_scene")) is None else back.float(),
             tsdf=self._levels(samples, "tsdf", torch.float32),
             occupancy=self._levels(samples, "occupancy", torch.bool),
+            segments=self._levels(samples, "segments", torch.int64),
             depth=None if (depth := stack("depth")) is None else depth.float(),
             meta=[sample.get("meta", {}) for sample in samples],
         )
@@ -56,7 +57,7 @@ class FragmentPreprocessor(BaseDataPreprocessor):
         return torch.stack(tensors).to(self.device, non_blocking=True)
 
     def _levels(self, samples: list[dict[str, Any]], key: str, dtype: torch.dtype) -> list[Tensor] | None:
-        """Volumes of every level, finest first; None where a sample has none."""
+        """What samples have at every level, finest first; None where a sample has none."""
         if any(sample.get(key) is None for sample in samples):
             return None
         levels = sorted(samples[0][key])

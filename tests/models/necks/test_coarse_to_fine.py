@@ -1,0 +1,168 @@
+"""The coarse-to-fine network: what is kept, what is split, batches, caps, empty levels."""
+
+import pytest
+import torch
+
+from toolbox.errors import UserError
+from toolbox.models.heads import OccupancyHead, TSDFHead
+from toolbox.models.necks import CoarseToFine, OccupancyThreshold, TSDFBand
+from toolbox.models.necks.sparsification import cap_per_sample
+from toolbox.registry import NECKS
+from toolbox.structures import FragmentBatch
+
+VOXEL = 0.1
+
+
+def fragments(batch_size: int = 2, views: int = 3, truth: bool = True) -> FragmentBatch:
+    """Views along x of a window of 12 x 16 x 8 voxels in front of them."""
+    generator = torch.Generator().manual_seed(4)
+    poses = torch.eye(4).repeat(batch_size, views, 1, 1)
+    poses[:, :, 0, 3] = torch.linspace(-0.1, 0.15, views)
+    origin = torch.tensor([[-0.6, -0.8, 1.0], [-0.5, -0.7, 1.2]])[:batch_size]
+    dense = [torch.rand(batch_size, *(n >> level for n in (12, 16, 8)), generator=generator) for level in (0, 1)]
+    return FragmentBatch(
+        images=torch.rand(batch_size, views, 3, 24, 32, generator=generator),
+        intrinsics=torch.tensor([[28.0, 0, 16.5], [0, 30, 11], [0, 0, 1]]).repeat(batch_size, views, 1, 1),
+        world_to_cam=poses,
+        origin=origin,
+        world_to_aligned_camera=torch.eye(4).repeat(batch_size, 1, 1),
+        tsdf=dense if truth else None,
+        meta=[{"scene": "a", "first": True}] * batch_size,
+    )
+
+
+def images(batch: FragmentBatch) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(9)
+    shape = batch.images.shape
+    return [
+        torch.randn(shape[1], c, shape[3] >> level, shape[4] >> level, generator=generator).repeat(shape[0], 1, 1, 1, 1)
+        for level, c in enumerate((4, 6))
+    ]
+
+
+def network(**settings) -> CoarseToFine:
+    return NECKS.build(
+        {
+            "type": "CoarseToFine",
+            "image_channels": (4, 6),
+            "networks": [{"type": "SPVCNN", "width": width} for width in (0.0625, 0.125)],
+            "voxel_size": VOXEL,
+            "window": (12, 16, 8),
+            "max_voxels": (200, 30),
+            "sparsifier": {"type": "TSDFBand", "threshold": 10.0},
+        }
+        | settings
+    )
+
+
+def run(neck: CoarseToFine, batch: FragmentBatch, heads: dict | None = None, **more):
+    heads = heads or {"tsdf": TSDFHead(neck.channels)}
+    return neck(images(batch), (1, 2), False, batch, heads, **more)
+
+
+def test_every_level_splits_what_the_coarser_one_kept():
+    torch.manual_seed(1)
+    neck, batch = network().eval(), fragments()
+    prediction = run(neck, batch)
+    fine, coarse = prediction.levels
+    assert (coarse.stride, fine.stride, neck.channels) == (2, 1, (6, 12))
+    assert len(coarse) == 2 * 6 * 8 * 4
+    assert len(fine) == 8 * int(coarse.kept.sum())
+    parents = torch.cat((fine.coords[:, :1], fine.coords[:, 1:] // 2 * 2), dim=1)
+    assert torch.equal(parents.unique(dim=0), coarse.coords[coarse.kept].unique(dim=0))
+    assert len(fine.coords.unique(dim=0)) == len(fine)
+    assert 0 < coarse.kept.sum() == coarse.supervised.sum() < len(coarse)
+    assert torch.equal(coarse.supervised, coarse.num_views > 1)
+    assert torch.equal(prediction.surface.coords, fine.coords[fine.kept])
+    for level, here in enumerate((fine, coarse)):
+        sample, x, y, z = (here.coords.long() // torch.tensor([1, *[2**level] * 3])).T
+        assert torch.equal(here.truth, batch.tsdf[level][sample, x, y, z])
+
+
+def test_samples_of_a_batch_do_not_meet():
+    neck = network().eval()
+    heads = {"tsdf": TSDFHead(neck.channels), "occupancy": OccupancyHead(neck.channels)}
+    both = fragments()
+    together = run(neck, both, heads)
+    alone = fragments(1)
+    first = run(neck, alone, heads)
+    for mine, theirs in zip(first.levels, together.levels, strict=True):
+        of_first = theirs.of_sample(0)
+        assert torch.equal(mine.coords, of_first.coords)
+        torch.testing.assert_close(mine.tsdf, of_first.tsdf, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(mine.occupancy, of_first.occupancy, rtol=1e-4, atol=1e-5)
+
+
+def test_training_keeps_at_most_so_many_voxels_of_each_sample():
+    neck, batch = network(), fragments(truth=False)
+    prediction = run(neck.train(), batch)
+    fine, coarse = prediction.levels
+    assert [int(coarse.of_sample(i).kept.sum()) for i in (0, 1)] == [30, 30]
+    assert [int(fine.of_sample(i).kept.sum()) for i in (0, 1)] == [200, 200]
+    assert fine.truth is None
+
+
+def test_the_cap_is_random_and_leaves_small_samples_alone():
+    coords = torch.zeros(50, 4, dtype=torch.int32)
+    coords[40:, 0] = 1
+    kept = torch.ones(50, dtype=torch.bool)
+    kept[3] = False
+    first, second = (cap_per_sample(kept, coords, 15) for _ in range(2))
+    assert first[:40].sum() == second[:40].sum() == 15
+    assert first[40:].sum() == 10
+    assert not first[3]
+    assert not torch.equal(first, second)
+
+
+def test_policies():
+    tsdf, occupancy = torch.tensor([-0.4, -0.2, 0.1, 0.3]), torch.tensor([-1.0, 0.5, 0.0, 2.0])
+    assert TSDFBand(0.3)(tsdf, None).tolist() == [False, True, True, False]
+    assert OccupancyThreshold(0.25)(tsdf, occupancy).tolist() == [False, True, False, True]
+    with pytest.raises(UserError, match=r"heads\.occupancy"):
+        OccupancyThreshold()(tsdf, None)
+
+
+@pytest.mark.parametrize("fusion", [None, {"type": "GRUFusion"}])
+def test_a_level_may_be_empty(fusion):
+    neck = network(sparsifier={"type": "TSDFBand", "threshold": 0.0}, fusion=fusion)
+    heads = {"tsdf": TSDFHead(neck.channels)}
+    prediction = run(neck, fragments(1), heads)
+    assert len(prediction.levels[0]) == len(prediction.surface) == 0
+    sum(level.tsdf.sum() for level in prediction.levels).backward()
+    # Data-parallel training waits for every weight's gradient.
+    assert all(p.grad is not None for p in neck.parameters())
+
+
+def test_gradients_reach_every_weight():
+    neck = network(fusion={"type": "GRUFusion"}, back_projection={"view_fusion": {"type": "AttentionViewFusion"}})
+    heads = torch.nn.ModuleDict({"tsdf": TSDFHead(neck.channels), "occupancy": OccupancyHead(neck.channels)})
+    run(neck, fragments(1), heads)
+    prediction = run(neck, fragments(1), heads)
+    sum(level.tsdf.square().sum() + level.occupancy.square().sum() for level in prediction.levels).backward()
+    named = [*neck.named_parameters(), *heads.named_parameters()]
+    assert [n for n, p in named if p.grad is None or not p.grad.abs().sum() > 0] == []
+
+
+def test_an_occupancy_that_is_not_carried_changes_nothing():
+    neck = network(carry_occupancy=False).eval()
+    heads = {"tsdf": TSDFHead(neck.channels)}
+    without = run(neck, fragments(), heads)
+    with_head = run(neck, fragments(), heads | {"occupancy": OccupancyHead(neck.channels)})
+    assert torch.equal(without.levels[0].tsdf, with_head.levels[0].tsdf)
+    assert with_head.levels[0].occupancy.shape == without.levels[0].tsdf.shape
+
+
+def test_a_memory_takes_one_fragment_at_a_time():
+    neck = network(fusion={"type": "GRUFusion"})
+    with pytest.raises(UserError, match=r"batch of 2 fragments.*batch_size=1"):
+        run(neck, fragments(2))
+    neck.fusion_on = False
+    assert not run(neck, fragments(2)).levels[0].with_previous
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"), [({"window": (12, 15, 8)}, "does not halve 1 times"), ({"max_voxels": (1, 2, 3)}, "2 netw")]
+)
+def test_wrong_settings_are_named(settings, told):
+    with pytest.raises(UserError, match=told):
+        network(**settings)
