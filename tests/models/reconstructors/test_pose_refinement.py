@@ -52,7 +52,7 @@ def test_disturbed_poses_are_found_again(batch):
     refiner = PhotometricPoseRefiner()
     refined = refiner(batch.images, batch.depth, batch.intrinsics, wrong)
     before, after = displacement(batch, wrong), displacement(batch, refined)
-    assert (after < 0.4 * before).all(), (before, after)
+    assert (after < 0.15).all() and after.mean() < 0.2 * before.mean(), (before, after)
     assert torch.equal(refined[:, 0], wrong[:, 0]), "the reference stays"
     assert refined.dtype == torch.float64
 
