@@ -21,22 +21,32 @@ from .cameras import (
     transform_points,
     unproject,
 )
+from .planes import composite_depth, composite_weights, plane_points, warp_planes
+from .ray_surface import PairProjection, inside_image, project_pairs, surface_points
 from .resampling import resample_dense, resample_depth, upsample_depth
 from .warping import sample_at_pixels, warp_to_reference
 
 __all__ = [
+    "PairProjection",
     "camera_centre",
+    "composite_depth",
+    "composite_weights",
     "crop_intrinsics",
+    "inside_image",
     "invert_rigid",
     "pixel_grid",
+    "plane_points",
     "project",
+    "project_pairs",
     "relative_projection",
     "resample_dense",
     "resample_depth",
     "sample_at_pixels",
     "scale_intrinsics",
+    "surface_points",
     "transform_points",
     "unproject",
     "upsample_depth",
+    "warp_planes",
     "warp_to_reference",
 ]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from toolbox.geometry import transform_points
-from toolbox.models.losses.volumetric import SDFConsistencyLoss, sdf_consistency_map, surface_points
+from toolbox.models.losses.volumetric import SDFConsistencyLoss, sdf_consistency_map
 from toolbox.models.losses.volumetric.pair_loss import level_views
 from toolbox.registry import LOSSES
 from toolbox.structures import VolumetricPrediction
@@ -57,15 +57,6 @@ def test_whole_fragments_give_the_published_loss(published_fragments, fragment, 
             loss.level_loss(prediction, batch, level), expected["scales"][str(level)]["rgb_loss"], rtol=1e-4, atol=0
         )
     torch.testing.assert_close(loss(prediction, batch), expected["rgb_loss"], rtol=1e-4, atol=0)
-
-
-def test_surface_points_lie_along_the_ray_of_each_view(plane_fragment):
-    sdf = torch.linspace(-0.2, 0.3, plane_fragment.voxels).double()
-    positions = plane_fragment.positions()
-    moved = surface_points(sdf, positions, plane_fragment.poses)
-    voxels = transform_points(plane_fragment.poses, positions.expand(4, -1, -1))
-    torch.testing.assert_close(moved.norm(dim=-1), voxels.norm(dim=-1) + sdf)
-    torch.testing.assert_close(torch.linalg.cross(moved, voxels), torch.zeros_like(moved), rtol=0, atol=1e-9)
 
 
 def plane_map(problem: PlaneFragment, sdf, **options):

@@ -5,13 +5,11 @@ from .pair_loss import LevelViews, PairLoss, level_views
 from .photometric import SDFConsistencyLoss, sdf_consistency_map
 from .planar import SuperpixelPlanarLoss, plane_deviation_map, superpixel_planar_map
 from .supervision import WeakSupervisionLoss, log_transform, occupancy_error_map, tsdf_error_map
-from .surface import PairProjection, project_pairs, surface_points
 from .view_pairs import ViewPairs
 
 __all__ = [
     "LevelViews",
     "PairLoss",
-    "PairProjection",
     "SDFConsistencyLoss",
     "SuperpixelPlanarLoss",
     "ViewPairs",
@@ -21,9 +19,7 @@ __all__ = [
     "log_transform",
     "occupancy_error_map",
     "plane_deviation_map",
-    "project_pairs",
     "sdf_consistency_map",
     "superpixel_planar_map",
-    "surface_points",
     "tsdf_error_map",
 ]

@@ -4,11 +4,10 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from toolbox.geometry import sample_at_pixels
+from toolbox.geometry import project_pairs, sample_at_pixels
 from toolbox.registry import LOSSES
 
 from .pair_loss import LevelViews, PairLoss
-from .surface import project_pairs
 
 
 def sdf_consistency_map(

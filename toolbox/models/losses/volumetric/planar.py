@@ -5,10 +5,10 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from toolbox.errors import UserError
+from toolbox.geometry import project_pairs
 from toolbox.registry import LOSSES
 
 from .pair_loss import ErrorMap, LevelViews, PairLoss
-from .surface import project_pairs
 
 # Each ordered pair of views has the planes of both, so that either direction counts twice in the published sum.
 _TIMES_EACH_DIRECTION_COUNTS = 2

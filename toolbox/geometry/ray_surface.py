@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from toolbox.geometry import invert_rigid, project, transform_points
+from .cameras import invert_rigid, project, transform_points
 
 
 @dataclass
@@ -59,16 +59,16 @@ def project_pairs(
     surface = surface_points(sdf, positions, world_to_cam)
     voxels = transform_points(world_to_cam, positions.expand(len(world_to_cam), -1, -1))
     pixels, depth = project(voxels, intrinsics)
-    seen = inside(pixels, size) & (depth > 0)
+    seen = inside_image(pixels, size) & (depth > 0)
     first, second = pairs.unbind(dim=1)
     first_to_second = world_to_cam[second] @ invert_rigid(world_to_cam[first])
     other_pixels, other_depth = project(transform_points(first_to_second, surface[first]), intrinsics[second])
     deep = surface[first][..., 2] > min_depth[:, None]
-    in_both = inside(other_pixels, size) & (other_depth > 0)
+    in_both = inside_image(other_pixels, size) & (other_depth > 0)
     return PairProjection(surface, pixels, other_pixels, seen[first] & seen[second] & in_both & deep)
 
 
-def inside(pixels: Float[Tensor, "*b 2"], size: tuple[int, int]) -> Bool[Tensor, "*b"]:
+def inside_image(pixels: Float[Tensor, "*b 2"], size: tuple[int, int]) -> Bool[Tensor, "*b"]:
     """Whether positions lie between the centres of an image's corner pixels; size is (height, width)."""
     extent = torch.tensor([size[1] - 1, size[0] - 1], dtype=pixels.dtype, device=pixels.device)
     return ((2 * pixels / extent - 1).abs() <= 1).all(dim=-1)
