@@ -1,6 +1,8 @@
 """Turn a published checkpoint into one that tools/test.py and tools/reconstruct.py load.
 
     python tools/convert_checkpoint.py cvp_mvsnet model_000027.ckpt cvp_mvsnet_official.pth
+    python tools/convert_checkpoint.py neuralrecon model_000047.ckpt neuralrecon_official.pth
+    python tools/convert_checkpoint.py monoselfrecon model_000029.ckpt monoselfrecon_official.pth
 
 The source is a dict with the weights under 'model' (and 'epoch', 'optimizer'), as the published programs write it.
 Nothing in it is run.

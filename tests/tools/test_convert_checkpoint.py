@@ -48,3 +48,23 @@ def test_wrong_sources_end_in_one_paragraph(run_tool, published, tmp_path):
         assert told in ended.err
         assert ended.err.count("\n") == 1
         assert not (tmp_path / "out.pth").exists()
+
+
+def test_a_volumetric_network(run_tool, shared, tmp_path):
+    weights = {}
+    for name, prefix in (("neucon_weights_a", "neucon_net"), ("neucon_weights_b", "neucon_net"), ("backbone", None)):
+        stored = torch.load(shared / f"golden/msr/{name}.pt", weights_only=True)["state_dict"]
+        weights |= {f"module.{prefix or 'backbone2d'}.{key}": value for key, value in stored.items()}
+    torch.save({"model": weights, "epoch": 3, "optimizer": {}}, tmp_path / "model_000003.ckpt")
+    ended = run_tool("convert_checkpoint", "monoselfrecon", tmp_path / "model_000003.ckpt", tmp_path / "ours.pth")
+    assert ended.code == 0, ended.err
+    # 6 + 2 linear layers beside the transformers, and the transformer over time, are used by nothing.
+    assert f"{len(weights) - 32} of {len(weights)} weights converted" in ended.out
+    ours = torch.load(tmp_path / "ours.pth", weights_only=True)
+    assert ours["meta"] == {"converted_from": "monoselfrecon", "epoch": 3}
+    assert torch.equal(
+        ours["state_dict"]["heads.tsdf.layers.0.weight"], weights["module.neucon_net.tsdf_preds.2.weight"]
+    )
+    refused = run_tool("convert_checkpoint", "neuralrecon", tmp_path / "model_000003.ckpt", tmp_path / "other.pth")
+    assert refused.code == 2
+    assert "is no NeuralRecon checkpoint" in refused.err
