@@ -46,13 +46,21 @@ class GRUFusion(nn.Module):
         channels: of every level, finest first.
         voxel_size: of the finest level.
         backend: of the sparse convolutions.
+        published_scrambled_rows: see ``ConvGRU``.
     """
 
-    def __init__(self, channels: Sequence[int], voxel_size: float = 0.04, backend: str | None = None):
+    def __init__(
+        self,
+        channels: Sequence[int],
+        voxel_size: float = 0.04,
+        backend: str | None = None,
+        published_scrambled_rows: bool = False,
+    ):
         super().__init__()
         self.voxel_size = voxel_size
+        options = {"backend": backend, "published_scrambled_rows": published_scrambled_rows}
         self.cells = nn.ModuleList(
-            ConvGRU(c, voxel_size=voxel_size * 2**level, backend=backend) for level, c in enumerate(channels)
+            ConvGRU(c, voxel_size=voxel_size * 2**level, **options) for level, c in enumerate(channels)
         )
         self.forget()
 
