@@ -1,6 +1,7 @@
 """What flows between the rooms: scenes and views, batches, predictions."""
 
 from .batch import DepthPrediction, MultiViewBatch
+from .multiplane import RenderedPair, RenderedView
 from .scene import LeftOut, Scene, SparsePoints, View
 from .volumetric import FragmentBatch, SparseTSDF, VolumetricPrediction, voxel_positions
 from .voxel_map import VoxelMap
@@ -10,6 +11,8 @@ __all__ = [
     "FragmentBatch",
     "LeftOut",
     "MultiViewBatch",
+    "RenderedPair",
+    "RenderedView",
     "Scene",
     "SparsePoints",
     "SparseTSDF",

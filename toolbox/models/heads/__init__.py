@@ -5,6 +5,16 @@ Any other head of a ``VolumetricReconstructor`` gets ``encoder_channels`` and is
 where losses are computed; what it returns is found under its name in ``prediction.outputs``.
 """
 
+from .mpi import MPIHead, calibrated_scale, render_pair
+from .mpi_decoder import MPIDecoder, embed_position
 from .voxel_heads import OccupancyHead, TSDFHead
 
-__all__ = ["OccupancyHead", "TSDFHead"]
+__all__ = [
+    "MPIDecoder",
+    "MPIHead",
+    "OccupancyHead",
+    "TSDFHead",
+    "calibrated_scale",
+    "embed_position",
+    "render_pair",
+]

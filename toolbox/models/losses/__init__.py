@@ -11,12 +11,26 @@ from .photometric import PHOTOMETRIC_ERRORS
 from .smoothness import DepthSmoothnessLoss, normalised_inverse_depth, smoothness_map
 from .supervised import SupervisedDepthLoss, depth_error_map
 from .view_synthesis import ViewSynthesisLoss, select_sources, synthesise_reference, view_synthesis_map
-from .volumetric import SDFConsistencyLoss, SuperpixelPlanarLoss, WeakSupervisionLoss
+from .volumetric import (
+    MPIColourLoss,
+    MPIDisparityLoss,
+    MPIEdgeLoss,
+    MPISmoothnessLoss,
+    MPISSIMLoss,
+    SDFConsistencyLoss,
+    SuperpixelPlanarLoss,
+    WeakSupervisionLoss,
+)
 
 __all__ = [
     "PHOTOMETRIC_ERRORS",
     "AugmentationConsistencyLoss",
     "DepthSmoothnessLoss",
+    "MPIColourLoss",
+    "MPIDisparityLoss",
+    "MPIEdgeLoss",
+    "MPISSIMLoss",
+    "MPISmoothnessLoss",
     "MultiLevelLoss",
     "PerceptualLoss",
     "SDFConsistencyLoss",

@@ -1,0 +1,76 @@
+"""The decoder of multiplane images: published numbers, shapes, configuration."""
+
+import re
+
+import pytest
+import torch
+
+from toolbox.errors import UserError
+from toolbox.models.heads import MPIDecoder, embed_position
+
+
+def renamed(name: str) -> str:
+    """The published name of a weight -> ours."""
+    context = {"conv_down1": 0, "conv_down2": 1, "conv_up1": 2, "conv_up2": 3}
+    place, rest = name.split(".", 1)
+    if place in context:
+        return f"context.{context[place]}.{rest}"
+    kind, *numbers = re.fullmatch(r"convs\.\((.+?)\)\.(.+)", name)[1].split(",-")
+    numbers = [int(re.sub(r"\D", "", number)) for number in numbers]
+    rest = re.fullmatch(r"convs\.\(.+?\)\.(.+)", name)[1]
+    if "d-i-s-p" in kind:
+        return f"outputs.{numbers[0]}.{rest.removeprefix('conv.')}"
+    rest = rest.replace("conv.conv.", "0.").replace("bn.", "1.")
+    return f"{('before', 'after')[numbers[1]]}.{numbers[0]}.{rest}"
+
+
+@pytest.fixture(scope="module")
+def published_decoder(golden_mpi) -> MPIDecoder:
+    decoder = MPIDecoder((64, 64, 128), output_levels=(0, 1))
+    weights = golden_mpi["decoder"]["state_dict"]
+    decoder.load_state_dict(
+        {renamed(k): v.float() if v.is_floating_point() else v for k, v in weights.items()}, strict=True
+    )
+    return decoder.eval()
+
+
+def test_planes_are_the_published_ones(golden_mpi, published_decoder):
+    golden = golden_mpi["decoder"]
+    with torch.no_grad():
+        outputs = published_decoder(golden["feats"], golden["disparity"])
+    for level in (0, 1):
+        torch.testing.assert_close(outputs[level], golden[f"out_disp{level}"], rtol=1e-3, atol=1e-5)
+
+
+def test_embedding_is_the_published_one(golden_mpi):
+    golden = golden_mpi["embedder"]
+    torch.testing.assert_close(embed_position(golden["x"][:, 0]), golden["y"])
+    embedded = embed_position(golden_mpi["decoder"]["disparity"].flatten())
+    torch.testing.assert_close(embedded, golden_mpi["decoder"]["embed_out"])
+
+
+def test_any_number_of_levels_and_odd_sizes():
+    decoder = MPIDecoder((5, 6), channels=(8, 9), context_channels=(12, 11, 10, 7), frequencies=2)
+    features = [torch.randn(2, 5, 11, 14), torch.randn(2, 6, 6, 7)]
+    outputs = decoder(features, torch.tensor([[2.0, 1.0, 0.5], [1.9, 1.1, 0.4]]))
+    assert list(outputs) == [0] and outputs[0].shape == (2, 3, 4, 22, 28)
+    colours, density = outputs[0][:, :, :3], outputs[0][:, :, 3]
+    assert colours.min() > 0 and colours.max() < 1 and density.min() >= 1e-4
+    outputs[0].sum().backward()
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in decoder.parameters())
+
+
+def test_planes_depend_on_their_disparity_alone():
+    """Each plane has the features of its own sample."""
+    decoder = MPIDecoder((5, 6), channels=(8, 9), context_channels=(12, 11, 10, 7), frequencies=2).eval()
+    features = [torch.randn(2, 5, 12, 16), torch.randn(2, 6, 6, 8)]
+    disparities = torch.tensor([[2.0, 1.0], [1.0, 0.4]])
+    both = decoder(features, disparities)[0]
+    alone = decoder([level[1:] for level in features], torch.tensor([[0.4, 1.0]]))[0]
+    torch.testing.assert_close(both[1:], alone.flip(1), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("options", [{"channels": (8,)}, {"output_levels": (2,)}, {"output_levels": ()}])
+def test_what_does_not_fit_is_named(options):
+    with pytest.raises(UserError, match="an encoder of 2 levels"):
+        MPIDecoder((5, 6), **{"channels": (8, 9), **options})
