@@ -143,6 +143,21 @@ def test_gradients_reach_every_weight():
     assert [n for n, p in named if p.grad is None or not p.grad.abs().sum() > 0] == []
 
 
+def test_automatic_mixed_precision():
+    neck = network(fusion={"type": "GRUFusion"}, back_projection={"view_fusion": {"type": "AttentionViewFusion"}})
+    heads = torch.nn.ModuleDict({"tsdf": TSDFHead(neck.channels)})
+    neck.eval()
+    with torch.no_grad():
+        full = [run(neck, fragments(1), heads) for _ in range(2)]
+        neck.forget()
+        with torch.autocast("cpu", torch.bfloat16):
+            half = [run(neck, fragments(1), heads) for _ in range(2)]
+    for mine, theirs in zip(half, full, strict=True):
+        assert torch.equal(mine.levels[1].coords, theirs.levels[1].coords)
+        error = (mine.levels[1].tsdf - theirs.levels[1].tsdf).abs().max()
+        assert 0 < error < 0.05 * theirs.levels[1].tsdf.abs().max()
+
+
 def test_an_occupancy_that_is_not_carried_changes_nothing():
     neck = network(carry_occupancy=False).eval()
     heads = {"tsdf": TSDFHead(neck.channels)}

@@ -21,7 +21,8 @@ def image_positions(
         projections: world to pixels, K [R | t].
         size: (height, width); inside is between the centres of the outermost pixels.
     """
-    projected = points @ projections[:, :, :3].transpose(1, 2) + projections[:, None, :, 3]
+    with torch.autocast(points.device.type, enabled=False):  # half-precision positions would be pixels off
+        projected = points @ projections[:, :, :3].transpose(1, 2) + projections[:, None, :, 3]
     depth = projected[..., 2]
     in_front = depth > 0
     xy = projected[..., :2] / torch.where(in_front, depth, torch.ones_like(depth))[..., None]
@@ -92,7 +93,7 @@ class BackProjection(nn.Module):
         self, points: Float[Tensor, "n 3"], feats: Float[Tensor, "v c h w"], projections: Float[Tensor, "v 3 4"]
     ) -> tuple[Float[Tensor, "n c"], Float[Tensor, " n"], Int64[Tensor, " n"]]:
         xy, depth, valid = image_positions(points, projections, tuple(feats.shape[-2:]))
-        sampled = sample_at_pixels(feats, xy[:, None].to(feats.dtype))[:, :, 0].transpose(1, 2)
+        sampled = sample_at_pixels(feats.to(xy.dtype), xy[:, None])[:, :, 0].transpose(1, 2)
         count = valid.sum(dim=0)
         mean_depth = torch.where(valid, depth, 0).sum(dim=0) / count.clamp(min=1)
         return self.view_fusion(sampled, valid), mean_depth, count

@@ -130,7 +130,8 @@ def aligned_points(coords: Int32[Tensor, "n 4"], voxel_size: float, batch: Fragm
     """(batch, x, y, z) of voxels in the axes of each sample's upright middle camera, in metres."""
     to_aligned = batch.world_to_aligned_camera.to(batch.origin.dtype)[coords[:, 0].long()]
     position = voxel_positions(coords, voxel_size, batch.origin)
-    turned = (to_aligned[:, :3, :3] @ position[:, :, None])[:, :, 0] + to_aligned[:, :3, 3]
+    with torch.autocast(position.device.type, enabled=False):  # half-precision positions would be voxels off
+        turned = (to_aligned[:, :3, :3] @ position[:, :, None])[:, :, 0] + to_aligned[:, :3, 3]
     return torch.cat((coords[:, :1].to(turned.dtype), turned), dim=1)
 
 
