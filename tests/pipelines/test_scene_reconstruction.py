@@ -158,3 +158,14 @@ def test_real_network_with_many_levels(tabletop_scene: Scene, tmp_path: Path):
     )
     depth = read_pfm(tmp_path / "out" / "depth" / "00000000.pfm")
     assert depth.shape == (75, 100) and depth.min() >= 425 - 0.1 and depth.max() <= 935.1
+
+
+def test_depth_that_the_images_do_not_tell_apart_is_not_confident(
+    oracle, tabletop, tabletop_scene: Scene, tmp_path: Path
+):
+    reconstruct_scene(tabletop_scene, oracle, tmp_path / "out", RECIPE, quiet=True, min_distinctness=0.005)
+    confidence = read_pfm(tmp_path / "out" / "confidence" / "00000002.pfm")
+    known = tabletop.depths[2] > 0
+    assert 0.2 < confidence[known].mean() < 0.98
+    with pytest.raises(UserError, match="nothing passed 'confidence"):
+        reconstruct_scene(tabletop_scene, oracle, tmp_path / "none", RECIPE, quiet=True, min_distinctness=10.0)

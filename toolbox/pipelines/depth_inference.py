@@ -13,7 +13,7 @@ from toolbox.datasets import load_view
 from toolbox.datasets.depth_ranges import depth_range_for
 from toolbox.errors import UserError
 from toolbox.io import CamFile, write_cam_txt, write_image, write_pfm
-from toolbox.models.reconstructors import MultiViewStereo, image_depth
+from toolbox.models.reconstructors import MultiViewStereo, image_depth, photometric_distinctness
 from toolbox.structures import LeftOut, Scene
 from toolbox.visualization import depth_to_rgb
 
@@ -31,6 +31,7 @@ class SceneDepth:
         num_levels: pyramid levels; None takes the model's own number.
         num_sources: source views per reference, at most.
         depth_range: (near, far) for all views, in the scene's unit; None takes each view's.
+        min_distinctness: confidence is set to 0 where ``photometric_distinctness`` is lower; None leaves it alone.
         max_feature_bytes: features held in memory; more goes to disk.
         bfloat16: run the network in bfloat16.
     """
@@ -39,6 +40,7 @@ class SceneDepth:
     num_levels: int | None = None
     num_sources: int = 4
     depth_range: tuple[float, float] | None = None
+    min_distinctness: float | None = None
     max_feature_bytes: int = 4 * 2**30
     bfloat16: bool = False
 
@@ -125,6 +127,7 @@ def infer_scene_depth(
     device = next(model.parameters()).device
     num_levels = settings.num_levels or model.test_num_levels
     cameras: dict[int, tuple[Tensor, Tensor]] = {}
+    needs_images = model.pose_refiner is not None or settings.min_distinctness is not None
 
     def image(view_id: int) -> Float[Tensor, "1 3 h w"]:
         return load_view(scene.view(view_id), settings.size).image[None].to(device).float() / 255
@@ -147,6 +150,7 @@ def infer_scene_depth(
                 intrinsics = torch.stack([cameras[i][0] for i in ids])[None].float().to(device)
                 world_to_cam = torch.stack([cameras[i][1] for i in ids])[None].to(device)
                 depth_range = depth_range_for(scene, reference, settings.depth_range)
+                images = [image(i) for i in ids] if needs_images else None
                 with _precision(device, settings.bfloat16):
                     prediction = model.predict_from_features(
                         features,
@@ -154,11 +158,16 @@ def infer_scene_depth(
                         world_to_cam,
                         torch.tensor([depth_range], dtype=torch.float32, device=device),
                         settings.size,
-                        images=[image(i) for i in ids] if model.pose_refiner is not None else None,
+                        images=images,
                     )
                 depth = image_depth(prediction, intrinsics[:, 0], settings.size)[0].float().cpu()
                 camera = CamFile(cameras[reference][1].numpy(), cameras[reference][0].numpy(), depth_range[0])
-                _write(files, depth, prediction.confidence[0].float().cpu(), camera)
+                confidence = prediction.confidence[0].float().cpu()
+                if settings.min_distinctness is not None:
+                    stacked = torch.stack(images, dim=1)
+                    distinct = photometric_distinctness(stacked, depth[None].to(device), intrinsics, world_to_cam)
+                    confidence[distinct[0].cpu() < settings.min_distinctness] = 0
+                _write(files, depth, confidence, camera)
                 inferred += 1
             if progress:
                 progress(number, len(sources))

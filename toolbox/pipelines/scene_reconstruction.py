@@ -32,7 +32,7 @@ class ReconstructionSettings:
     Attributes:
         every: use every n-th view of the scene, and no other.
         max_size: the images' longer side is reduced to it; None keeps the stored size.
-        num_levels, num_sources, depth_range, bfloat16: see ``SceneDepth``.
+        num_levels, num_sources, depth_range, bfloat16, min_distinctness: see ``SceneDepth``.
         recipe: see ``FusionRecipe``; its ``num_sources`` is its own.
         keep_filtered: also write the depth that passed the filters, ``filtered/<view id:08d>.pfm``.
         evaluate: compare the depth maps with the scene's own, where it has some.
@@ -44,6 +44,7 @@ class ReconstructionSettings:
     num_sources: int = 4
     depth_range: tuple[float, float] | None = None
     bfloat16: bool = False
+    min_distinctness: float | None = None
     recipe: FusionRecipe = field(default_factory=FusionRecipe)
     keep_filtered: bool = False
     evaluate: bool = False
@@ -69,7 +70,12 @@ def reconstruct_scene_files(
     scene, range_source = (scene, "given") if settings.depth_range is not None else with_depth_ranges(scene)
     size = working_size(scene, settings.max_size)
     depth_settings = SceneDepth(
-        size, settings.num_levels, settings.num_sources, settings.depth_range, bfloat16=settings.bfloat16
+        size,
+        settings.num_levels,
+        settings.num_sources,
+        settings.depth_range,
+        bfloat16=settings.bfloat16,
+        min_distinctness=settings.min_distinctness,
     )
     selector = ViewSelector(scene, settings.depth_range)
     most = max(settings.num_sources, settings.recipe.num_sources)

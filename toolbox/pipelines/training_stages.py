@@ -49,6 +49,8 @@ def train(config: Config, folder: Path, name: str, start: Path | None = None, ma
     config.load_from = str(start) if start else config.get("load_from")
     scenes = [describe_scene(scene) for scene in build_scenes(config.train_dataloader.dataset.scenes)]
     kept = {key: config._cfg_dict.to_dict().get(key) for key in _TRAINING_KEYS}
+    for inference_only in ("test_num_levels", "test_downscale", "pose_refiner"):
+        kept["model"].pop(inference_only, None)
     if made_from is not None:  # says what the labels are; where they lie does not matter
         kept["train_dataloader"]["dataset"]["scenes"].pop("labels", None)
     weights = fingerprint_file(config.load_from) if config.load_from else None

@@ -2,9 +2,11 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from toolbox.engine import load_config
 from toolbox.errors import UserError
+from toolbox.geometry import scale_intrinsics
 from toolbox.models.reconstructors import image_depth
 from toolbox.registry import MODELS
 from toolbox.structures import MultiViewBatch
@@ -95,3 +97,23 @@ def test_quarter_resolution_lands_on_the_image_grid():
 def test_one_view_is_refused():
     with pytest.raises(UserError, match="source"):
         slim().predict_depth(random_batch(32, 48, views=1))
+
+
+def test_images_can_be_reduced_for_evaluation():
+    model = slim(test_downscale=2).eval()
+    images = torch.rand(1, 2, 3, 34, 49)
+    intrinsics = torch.tensor([[40.0, 0, 23.0], [0, 42.0, 18.0], [0, 0, 1]]).expand(1, 2, 3, 3)
+    world_to_cam = torch.eye(4, dtype=torch.float64).repeat(1, 2, 1, 1)
+    world_to_cam[0, 1, 0, 3] = -5.0
+    batch = MultiViewBatch(images, intrinsics, world_to_cam, torch.tensor([[50.0, 100.0]]))
+    with torch.no_grad():
+        (sample,) = model(batch, mode="predict")
+        reduced = F.avg_pool2d(F.pad(images[0], (0, 1, 0, 0), mode="replicate"), 2)[None]
+        small = model.predict_depth(
+            MultiViewBatch(reduced, scale_intrinsics(intrinsics, 0.5, 0.5), world_to_cam, batch.depth_range)
+        )
+    assert sample["depth"].shape == sample["confidence"].shape == (34, 49)
+    torch.testing.assert_close(sample["depth_levels"][0], small.depths[0][0])
+    assert (
+        sample["depth"].min() >= small.depths[0].min() - 1e-3 and sample["depth"].max() <= small.depths[0].max() + 1e-3
+    )

@@ -1,7 +1,9 @@
 """Whole networks, assembled from a backbone, a neck, heads and losses, and what prepares their batches."""
 
+from .distinctness import photometric_distinctness
 from .fragment_preprocessor import FragmentPreprocessor
 from .multi_view_stereo import MultiViewStereo, image_depth
+from .pose_refinement import PhotometricPoseRefiner
 from .preprocessor import MultiViewPreprocessor
 from .volumetric import VolumetricReconstructor
 
@@ -9,6 +11,8 @@ __all__ = [
     "FragmentPreprocessor",
     "MultiViewPreprocessor",
     "MultiViewStereo",
+    "PhotometricPoseRefiner",
     "VolumetricReconstructor",
     "image_depth",
+    "photometric_distinctness",
 ]

@@ -1,6 +1,7 @@
 """Posed images -> depth of the reference view."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from toolbox.errors import UserError
-from toolbox.geometry import resample_dense
+from toolbox.geometry import resample_dense, scale_intrinsics
 from toolbox.models.losses.multi_level import images_at_level
 from toolbox.registry import BACKBONES, COST_VOLUMES, LOSSES, MODELS
 from toolbox.structures import DepthPrediction, MultiViewBatch
@@ -29,6 +30,8 @@ class MultiViewStereo(BaseModel):
         losses: from LOSSES, by the name each is logged under (prefixed with 'loss_').
         num_levels: pyramid levels in training.
         test_num_levels: pyramid levels in inference where the caller does not say; None is ``num_levels``.
+        test_downscale: in mode 'predict', images are reduced so many times before the network sees them, and the depth
+            is resized to their grid: for poses or images that are not sharp enough for their resolution.
         pose_refiner: from MODELS; in inference, refines the sources' poses before the final depth. None trusts them.
         data_preprocessor: from MODELS.
         init_cfg: mmengine's.
@@ -41,6 +44,7 @@ class MultiViewStereo(BaseModel):
         losses: dict[str, Config] | None = None,
         num_levels: int = 2,
         test_num_levels: int | None = None,
+        test_downscale: int = 1,
         pose_refiner: Config | None = None,
         data_preprocessor: Config | None = None,
         init_cfg: Config | None = None,
@@ -52,6 +56,7 @@ class MultiViewStereo(BaseModel):
         self.pose_refiner = MODELS.build(pose_refiner) if pose_refiner else None
         self.num_levels = num_levels
         self.test_num_levels = test_num_levels or num_levels
+        self.test_downscale = test_downscale
 
     def size_divisor(self, num_levels: int) -> int:
         """Height and width are padded to a multiple of it."""
@@ -140,6 +145,8 @@ class MultiViewStereo(BaseModel):
 
     def forward(self, batch: MultiViewBatch, mode: str = "tensor") -> Any:
         """'loss': a dict of named losses; 'predict': a list of dicts for metrics; 'tensor': the DepthPrediction."""
+        if mode == "predict" and self.test_downscale > 1:
+            return self._samples(self.predict_depth(_reduced(batch, self.test_downscale)), batch)
         prediction = self.predict_depth(batch)
         if mode == "tensor":
             return prediction
@@ -157,12 +164,16 @@ class MultiViewStereo(BaseModel):
 
     def _samples(self, prediction: DepthPrediction, batch: MultiViewBatch) -> list[dict[str, Any]]:
         """One dict per sample, on the CPU: what the metrics and the pictures take."""
-        depth = image_depth(prediction, batch.intrinsics[:, 0], tuple(batch.images.shape[-2:]))
+        size = tuple(batch.images.shape[-2:])
+        depth = image_depth(prediction, batch.intrinsics[:, 0], size)
+        confidence = prediction.confidence
+        if confidence.shape[-2:] != size:
+            confidence = resample_dense(confidence, prediction.intrinsics[0][:, 0], batch.intrinsics[:, 0], size)
         return [
             {
                 "depth": depth[i].cpu(),
                 "depth_levels": [level[i].cpu() for level in prediction.depths],
-                "confidence": prediction.confidence[i].cpu(),
+                "confidence": confidence[i].cpu(),
                 "gt_depth": None if batch.depth is None else batch.depth[i].cpu(),
                 "depth_range": batch.depth_range[i].cpu(),
                 "image": batch.images[i, 0].cpu(),
@@ -191,6 +202,19 @@ class MultiViewStereo(BaseModel):
             hypotheses=prediction.hypotheses
             and [crop(hypotheses, level) for level, hypotheses in enumerate(prediction.hypotheses)],
         )
+
+
+def _reduced(batch: MultiViewBatch, factor: int) -> MultiViewBatch:
+    """The batch with every pixel the mean of ``factor`` squared ones; the edge is continued to a full block."""
+    images = batch.images.flatten(0, 1)
+    height, width = images.shape[-2:]
+    images = F.avg_pool2d(F.pad(images, (0, -width % factor, 0, -height % factor), mode="replicate"), factor)
+    return replace(
+        batch,
+        images=images.unflatten(0, batch.images.shape[:2]),
+        intrinsics=scale_intrinsics(batch.intrinsics, 1 / factor, 1 / factor),
+        depth=None,
+    )
 
 
 def image_depth(
