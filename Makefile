@@ -1,4 +1,4 @@
-# make demo   train on generated scenes, reconstruct a held-out one, and say where the results lie
+# make demo   learn depth from generated images alone, reconstruct a held-out scene, and say where the results lie
 # make test   style, import floors and tests
 # Both set up .venv first. PYTHON chooses the interpreter: make PYTHON=python3.12 test
 
