@@ -62,7 +62,9 @@ def assess_labels(
 def draw_labels(scene: Scene, out: Path, picture: Path) -> None:
     """Image, estimated depth, label and (where there is ground truth) its error for some views; and the surface."""
     tiles = []
-    for view_id in _spread((view.id for view in scene.views), _PICTURES):
+    estimated = [view.id for view in scene.views if DepthFiles(out, view.id).depth.exists()]
+    shown_views = _spread(estimated or [view.id for view in scene.views], _PICTURES)
+    for view_id in shown_views:
         label, camera = _label(scene, out, view_id, with_depth=True)
         shown = robust_range(label.numpy())
         depth = _inferred(out, view_id, camera)
@@ -74,7 +76,7 @@ def draw_labels(scene: Scene, out: Path, picture: Path) -> None:
         if camera.depth is not None:
             error = torch.where((label > 0) & (camera.depth > 0), label / camera.depth - 1, torch.nan)
             tiles.append(("error of the label, 10 % bright", error_to_rgb(error.numpy(), _ERROR_SHOWN)))
-    write_image(picture, contact_sheet(tiles, columns=len(tiles) // min(_PICTURES, len(scene.views)), tile_width=240))
+    write_image(picture, contact_sheet(tiles, columns=len(tiles) // len(shown_views), tile_width=240))
     if (out / "mesh.ply").exists():
         cameras = np.stack([view.world_to_cam for view in scene.views])
         size = (540, 720)
