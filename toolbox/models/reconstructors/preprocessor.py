@@ -45,7 +45,7 @@ class MultiViewPreprocessor(BaseDataPreprocessor):
         return torch.stack([unknown if d is None else torch.as_tensor(d).float() for d in depths]).to(self.device)
 
 
-def unzip(collated: dict[str, Any]) -> list[dict[str, Any]]:
+def unzip(collated: dict[Any, Any]) -> list[dict[Any, Any]]:
     """Undo pseudo_collate, which turns a list of (nested) dicts into a (nested) dict of lists."""
     columns = {key: unzip(value) if isinstance(value, dict) else value for key, value in collated.items()}
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
