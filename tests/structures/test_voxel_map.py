@@ -2,7 +2,7 @@
 
 import torch
 
-from toolbox.structures import VoxelMap
+from toolbox.structures import VoxelMap, distinct_rows
 
 
 def voxel_map(*rows: tuple[int, int, int, float]) -> VoxelMap:
@@ -38,3 +38,9 @@ def test_lookup_in_any_order_with_a_default():
     wanted = torch.tensor([[4, 1, 2], [7, 7, 7], [0, 0, 0]])
     assert SCENE.lookup(wanted, default=-1.0)[:, 0].tolist() == [3.0, -1.0, 1.0]
     assert VoxelMap.empty(SCENE.feats).lookup(wanted).tolist() == [[0.0]] * 3
+
+
+def test_distinct_rows_are_those_of_unique():
+    coords = torch.randint(-3, 3, (200, 3)) * torch.tensor([1, 7, 300000])
+    expected = torch.unique(coords, dim=0, return_inverse=True)
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(distinct_rows(coords), expected, strict=True))

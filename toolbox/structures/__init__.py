@@ -4,7 +4,7 @@ from .batch import DepthPrediction, MultiViewBatch
 from .multiplane import RenderedPair, RenderedView
 from .scene import LeftOut, Scene, SparsePoints, View
 from .volumetric import FragmentBatch, SparseTSDF, VolumetricPrediction, voxel_positions
-from .voxel_map import VoxelMap
+from .voxel_map import VoxelMap, distinct_rows
 
 __all__ = [
     "DepthPrediction",
@@ -19,5 +19,6 @@ __all__ = [
     "View",
     "VolumetricPrediction",
     "VoxelMap",
+    "distinct_rows",
     "voxel_positions",
 ]

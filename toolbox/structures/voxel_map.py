@@ -38,7 +38,7 @@ class VoxelMap:
 
     def joined(self, other: "VoxelMap") -> "VoxelMap":
         """All voxels of both; the other's features where both have one. Sorted by (x, y, z)."""
-        coords, rows = torch.unique(torch.cat((self.coords, other.coords)), dim=0, return_inverse=True)
+        coords, rows = distinct_rows(torch.cat((self.coords, other.coords)))
         feats = self.feats.new_zeros(len(coords), self.feats.shape[1])
         feats[rows[: len(self)]] = self.feats
         feats[rows[len(self) :]] = other.feats.to(feats.dtype)
@@ -51,7 +51,22 @@ class VoxelMap:
 
     def lookup(self, coords: Int64[Tensor, "m 3"], default: float = 0.0) -> Float[Tensor, "m c"]:
         """Features at some (different) voxels, ``default`` where the map has none."""
-        joined, rows = torch.unique(torch.cat((self.coords, coords)), dim=0, return_inverse=True)
+        joined, rows = distinct_rows(torch.cat((self.coords, coords)))
         feats = self.feats.new_full((len(joined), self.feats.shape[1]), default)
         feats[rows[: len(self)]] = self.feats
         return feats[rows[len(self) :]]
+
+
+_BITS = 21
+_CENTRE = 1 << (_BITS - 1)
+
+
+def distinct_rows(coords: Int64[Tensor, "n 3"]) -> tuple[Int64[Tensor, "m 3"], Int64[Tensor, " n"]]:
+    """The different voxels (x, y, z) of a list, sorted, and the place of each of the list among them.
+
+    Coordinates are within +-1,048,575. As ``torch.unique`` of rows, many times as fast.
+    """
+    x, y, z = (coords + _CENTRE).unbind(dim=1)
+    keys, places = torch.unique((x << 2 * _BITS) + (y << _BITS) + z, return_inverse=True)
+    mask = (1 << _BITS) - 1
+    return torch.stack((keys >> 2 * _BITS, keys >> _BITS & mask, keys & mask), dim=1) - _CENTRE, places

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from toolbox.registry import NECKS
 from toolbox.sparse import PointTensor
-from toolbox.structures import FragmentBatch, VoxelMap, voxel_positions
+from toolbox.structures import FragmentBatch, VoxelMap, distinct_rows, voxel_positions
 
 from .conv_gru import ConvGRU
 
@@ -137,6 +137,6 @@ def aligned_points(coords: Int32[Tensor, "n 4"], voxel_size: float, batch: Fragm
 
 def _scatter(coords: Tensor, feats: Float[Tensor, "n c"], rows: Tensor) -> Float[Tensor, "m c"]:
     """Features at the voxels ``rows``, which hold all of ``coords``, with gradients; 0 elsewhere."""
-    _, place = torch.unique(torch.cat((rows, coords)), dim=0, return_inverse=True)
+    _, place = distinct_rows(torch.cat((rows, coords)))
     target = place.new_empty(len(rows)).scatter_(0, place[: len(rows)], torch.arange(len(rows), device=rows.device))
     return feats.new_zeros(len(rows), feats.shape[1]).index_copy(0, target[place[len(rows) :]], feats)
