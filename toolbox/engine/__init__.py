@@ -7,6 +7,7 @@ from .config import config_mistakes, load_config, parse_options
 from .distributed import LAUNCHERS, init_distributed
 from .metrics_file import MetricsFileHook
 from .mixed_precision import AutocastOptimWrapper
+from .phases import FusionPhaseHook
 from .pictures import DepthPictureHook, depth_sheet
 from .runner import ToolboxRunner, latest_checkpoint
 from .seeding import PositionSeedHook, seed_everything
@@ -15,6 +16,7 @@ __all__ = [
     "LAUNCHERS",
     "AutocastOptimWrapper",
     "DepthPictureHook",
+    "FusionPhaseHook",
     "MetricsFileHook",
     "PositionSeedHook",
     "ToolboxRunner",
