@@ -45,8 +45,9 @@ def published(shared) -> dict[str, torch.Tensor]:
 def test_monoselfrecon(published, prefix):
     converted = convert_monoselfrecon({prefix + name: value for name, value in published.items()})
     check_weights(network("ResNet18FPN", "AttentionViewFusion"), converted, "published")
-    assert len(converted) == len(set(monoselfrecon_names().values()))
-    left_out = [name for name in published if name not in monoselfrecon_names()]
+    names = monoselfrecon_names()
+    assert len(converted) == len(set(names.values()))
+    left_out = [name for name in published if name not in names]
     kinds = {name.removeprefix("neucon_net.").removeprefix("backbone2d.encoder.").split(".")[0] for name in left_out}
     assert kinds == {
         *("layer3", "layer4", "fc", "nerf", "ssim"),
