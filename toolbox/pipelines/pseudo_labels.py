@@ -13,6 +13,7 @@ from toolbox.datasets import load_view, working_size
 from toolbox.datasets.depth_ranges import depth_range_for
 from toolbox.datasets.loading import LoadedView
 from toolbox.errors import UserError
+from toolbox.fusion import FusionRecipe, poisson_mesh, read_cloud, write_mesh
 from toolbox.geometry import resample_depth
 from toolbox.io import CamFile, read_cam_txt, read_pfm, write_cam_txt, write_pfm
 from toolbox.registry import RENDERERS
@@ -32,6 +33,8 @@ class LabelSettings:
     Attributes:
         source: 'mesh' renders the fused surface; 'consistency' takes the depth that passed the filters of the fusion;
             'both' takes that where there is some, and the surface elsewhere (the mesh fills, consistency decides).
+        fill: where a label would be empty, the screened Poisson surface of the fused cloud is rendered, made with these
+            settings of a ``FusionRecipe`` (poisson_depth, trim_distance ...): flat between what was seen.
         size: (height, width) of the training images; or None, and
         max_size: their longer side; None keeps the stored size.
         depth_range: (near, far) of all views, in the scene's unit; None takes each view's. No label lies beyond far.
@@ -39,6 +42,7 @@ class LabelSettings:
     """
 
     source: str = "mesh"
+    fill: dict[str, Any] | None = None
     size: tuple[int, int] | None = None
     max_size: int | None = None
     depth_range: tuple[float, float] | None = None
@@ -99,6 +103,8 @@ def label_scene(training_scene: Scene, out: Path, settings: LabelSettings, quiet
         ]
     )
     outputs = [path for label in files for path in (label.camera, label.depth)]
+    if settings.fill is not None:
+        _fill_surface(out, FusionRecipe.from_dict(settings.fill), manifest)
     if not manifest.begin("labels", made_from, outputs):
         maker = _LabelMaker(out, settings)
         known = []
@@ -117,23 +123,36 @@ def label_scene(training_scene: Scene, out: Path, settings: LabelSettings, quiet
     return manifest.facts("labels")
 
 
+def _fill_surface(out: Path, recipe: FusionRecipe, manifest: Manifest) -> None:
+    """Stage 'fill': ``fill.ply``, the Poisson surface of the cloud."""
+    made_from = fingerprint([manifest.made_from("cloud"), recipe.to_dict()])
+    if not manifest.begin("fill", made_from, [out / "fill.ply"]):
+        cloud = read_cloud(out / "cloud.ply", manifest.facts("cloud")["spacing"])
+        write_mesh(out / "fill.ply", poisson_mesh(cloud, recipe), recipe)
+        manifest.finish("fill")
+
+
 class _LabelMaker:
+    """Labels from what the settings name, the first that has a depth at a pixel."""
+
     def __init__(self, out: Path, settings: LabelSettings):
-        self.out, self.source = out, settings.source
-        self.renderer: DepthRenderer | None = None
-        if self.source != "consistency":
-            self.renderer = RENDERERS.build(dict(settings.renderer))
-            self.renderer.load(out / "mesh.ply")
+        self.out, self.consistency = out, settings.source != "mesh"
+        meshes = [] if settings.source == "consistency" else [out / "mesh.ply"]
+        meshes += [] if settings.fill is None else [out / "fill.ply"]
+        self.renderers: list[DepthRenderer] = []
+        for mesh in meshes:
+            self.renderers.append(RENDERERS.build(dict(settings.renderer)))
+            self.renderers[-1].load(mesh)
 
     def label(self, view: View, camera: LoadedView, size: tuple[int, int], far: float) -> Float32[np.ndarray, "h w"]:
-        rendered = np.zeros(size, np.float32)
-        if self.renderer is not None:
-            rendered = self.renderer.render(camera.intrinsics.numpy(), camera.world_to_cam.numpy(), size, far)
-        if self.source == "mesh":
-            return rendered
-        consistent = self._consistent(view, camera, size)
-        consistent[consistent > far] = 0
-        return np.where(consistent > 0, consistent, rendered)
+        label = np.zeros(size, np.float32)
+        if self.consistency:
+            label = self._consistent(view, camera, size)
+            label[label > far] = 0
+        for renderer in self.renderers:
+            rendered = renderer.render(camera.intrinsics.numpy(), camera.world_to_cam.numpy(), size, far)
+            label = np.where(label > 0, label, rendered)
+        return label
 
     def _consistent(self, view: View, camera: LoadedView, size: tuple[int, int]) -> Float32[np.ndarray, "h w"]:
         """The filtered depth map on the label's grid; nothing where the view was not reconstructed."""
