@@ -4,7 +4,6 @@ Yang, Alvarez and Liu: Self-supervised Learning of Depth Inference for Multi-vie
 """
 
 import copy
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 
 from toolbox.datasets import build_scenes
+from toolbox.datasets.scenes import label_folder_name
 from toolbox.engine import build_model
 from toolbox.errors import UserError
 from toolbox.fusion import FusionRecipe
@@ -247,8 +247,7 @@ def _by_label_folder(scenes: list[Scene], shared: str | None) -> dict[str, Scene
     """The first scene of each folder of labels, by the folder's name."""
     chosen: dict[str, Scene] = {}
     for scene in scenes:
-        match = re.fullmatch(shared, scene.name) if shared else None
-        chosen.setdefault(match[1] if match else scene.name, scene)
+        chosen.setdefault(label_folder_name(scene.name, shared), scene)
     return chosen
 
 

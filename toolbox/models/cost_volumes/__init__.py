@@ -22,6 +22,6 @@ __all__ = [
     "UniformDepth",
     "UniformInverseDepth",
     "Variance",
-    "WithReference",
     "WindowConfidence",
+    "WithReference",
 ]

@@ -89,5 +89,5 @@ def test_photometric_training_lowers_the_error(batches):
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        values.append(float(loss))
+        values.append(loss.item())
     assert values[-1] < 0.95 * values[0], values
