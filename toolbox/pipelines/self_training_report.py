@@ -32,7 +32,8 @@ def write_report(work_dir: Path, config: Config, report: dict[str, Any]) -> None
 def table(report: dict[str, Any]) -> str:
     """One row per iteration: means over the scenes' labels, then the metrics of the network trained on them."""
     rows = [_row(iteration) for iteration in report["iterations"]]
-    columns = list(dict.fromkeys(name for row in rows for name in row))
+    # The start has no labels; their columns come before the metrics all the same.
+    columns = list(dict.fromkeys(name for row in reversed(rows) for name in row))
     lines = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
     lines += [f"| {' | '.join(row.get(name, '') for name in columns)} |" for row in rows]
     return "\n".join(lines)
