@@ -74,7 +74,7 @@ reconstruction = dict(**seen_clearly, recipe=averaged)
 self_training = dict(
     iterations=2,
     inference=dict(every=2, **seen_clearly, recipe=averaged),
-    labels=dict(source="mesh", fill=dict(poisson_depth=6, trim_distance=1000.0)),
+    labels=dict(source="mesh"),
     metrics=dict(thresholds=(0.05,), unit="m", min_depth=0.3, max_depth=4.0),
     training=dict(
         model=dict(
