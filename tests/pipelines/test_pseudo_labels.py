@@ -31,7 +31,9 @@ def fused(tabletop, tabletop_scene: Scene, tmp_path: Path) -> Path:
         write_pfm(files.depth, depth)
     ids = [view.id for view in tabletop_scene.views]
     sources = {i: [j for j in ids if j != i] for i in ids}
-    fuse_scene(tabletop_scene, out, sources, RECIPE, "exact", Manifest(out), lambda *_: None, keep_filtered=True)
+    fuse_scene(
+        tabletop_scene, out, (96, 128), sources, RECIPE, "exact", Manifest(out), lambda *_: None, keep_filtered=True
+    )
     return out
 
 

@@ -1,5 +1,6 @@
 """A depth map and a confidence map for every view of a scene, one reference at a time."""
 
+import functools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from toolbox.datasets import load_view
+from toolbox.datasets import LoadedView, load_view
 from toolbox.datasets.depth_ranges import depth_range_for
 from toolbox.errors import UserError
 from toolbox.io import CamFile, write_cam_txt, write_image, write_pfm
@@ -129,15 +130,17 @@ def infer_scene_depth(
     cameras: dict[int, tuple[Tensor, Tensor]] = {}
     needs_images = model.pose_refiner is not None or settings.min_distinctness is not None
 
+    @functools.lru_cache(maxsize=2 * (settings.num_sources + 1))  # neighbours share most of their sources
+    def load(view_id: int) -> LoadedView:
+        return load_view(scene.view(view_id), settings.size)
+
     def image(view_id: int) -> Float[Tensor, "1 3 h w"]:
-        return load_view(scene.view(view_id), settings.size).image[None].to(device).float() / 255
+        return load(view_id).image[None].to(device).float() / 255
 
     def compute(view_id: int) -> Features:
-        loaded = load_view(scene.view(view_id), settings.size)
-        cameras[view_id] = loaded.intrinsics, loaded.world_to_cam
-        image = loaded.image[None].to(device).float() / 255
+        cameras[view_id] = load(view_id).intrinsics, load(view_id).world_to_cam
         with _precision(device, settings.bfloat16):
-            return model.extract_features(image, num_levels)
+            return model.extract_features(image(view_id), num_levels)
 
     started, inferred = time.perf_counter(), 0
     scratch = Path(out) / ".features"

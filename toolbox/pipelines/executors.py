@@ -5,11 +5,10 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from toolbox.errors import UserError
 
-Executor = Literal["serial", "process", "ray"]
 EXECUTORS: tuple[str, ...] = ("serial", "process", "ray")
 
 Job = TypeVar("Job")

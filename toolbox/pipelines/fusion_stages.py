@@ -32,30 +32,32 @@ Progress = Callable[[int, int], None]
 def fuse_scene(
     scene: Scene,
     out: Path,
+    size: tuple[int, int],
     sources: dict[int, list[int]],
     recipe: FusionRecipe,
     made_from: str,
     manifest: Manifest,
     progress: Progress,
     keep_filtered: bool = False,
-) -> tuple[str, dict[str, Any]]:
+) -> dict[str, Any]:
     """Stages 'cloud' and 'mesh': ``cloud.ply`` and ``mesh.ply`` from the depth maps that lie under ``out``.
 
     Args:
+        size: (height, width) of the depth maps.
         sources: for each reference's id the ids of its sources, best first.
         made_from: fingerprint of the depth maps.
         progress: called with (views filtered, views in all).
         keep_filtered: write the depth that passed the filters as ``filtered/<id>.pfm``, too (0 where refused).
 
     Returns:
-        The mesh's fingerprint, and facts: recipe, counts, seconds.
+        Facts: recipe, counts, seconds.
 
     Raises:
         UserError: the filters leave nothing to fuse, or trimming leaves nothing of the surface.
     """
     # Fusion compares only views that have a depth map.
     inside = {i: [s for s in ids if s in sources] for i, ids in sources.items()}
-    views = [_fusion_view(scene, out, view_id) for view_id in sources]
+    views = [_fusion_view(scene, out, view_id, size) for view_id in sources]
 
     filtered = {i: out / "filtered" / f"{i:08d}.pfm" for i in sources} if keep_filtered else {}
     of_cloud = fingerprint([made_from, sources, recipe.cloud_settings(), keep_filtered])
@@ -76,8 +78,7 @@ def fuse_scene(
         manifest.finish("cloud", points=len(cloud), spacing=cloud.spacing, pixels=pixels, seconds=seconds)
     facts = manifest.facts("cloud")
 
-    of_mesh = fingerprint([of_cloud, recipe.to_dict()])
-    if not manifest.begin("mesh", of_mesh, [out / "mesh.ply"]):
+    if not manifest.begin("mesh", fingerprint([of_cloud, recipe.to_dict()]), [out / "mesh.ply"]):
         started = time.perf_counter()
         if recipe.method == "tsdf":
             mesh = fuse_tsdf(views, inside, recipe)
@@ -88,22 +89,17 @@ def fuse_scene(
         manifest.finish("mesh", vertices=len(mesh.vertices), triangles=len(mesh.triangles), seconds=seconds)
     of_surface = manifest.facts("mesh")
     seconds = facts["seconds"] + of_surface["seconds"]
-    return of_mesh, {"recipe": recipe.describe(), **facts, **of_surface, "seconds": seconds}
+    return {"recipe": recipe.describe(), **facts, **of_surface, "seconds": seconds}
 
 
-def _fusion_view(scene: Scene, out: Path, view_id: int) -> FusionView:
+def _fusion_view(scene: Scene, out: Path, view_id: int, size: tuple[int, int]) -> FusionView:
     files = DepthFiles(out, view_id)
     camera = read_cam_txt(files.camera)
-
-    def image() -> np.ndarray:
-        size = read_pfm(files.depth).shape
-        return np.ascontiguousarray(load_view(scene.view(view_id), size).image.numpy().transpose(1, 2, 0))
-
     return FusionView(
         view_id,
         camera.intrinsics,
         camera.world_to_cam,
         depth=lambda: read_pfm(files.depth),
         confidence=lambda: read_pfm(files.confidence),
-        image=image,
+        image=lambda: np.ascontiguousarray(load_view(scene.view(view_id), size).image.numpy().transpose(1, 2, 0)),
     )

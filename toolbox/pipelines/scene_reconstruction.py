@@ -101,8 +101,8 @@ def reconstruct_scene_files(
         manifest.finish("depth", **facts)
 
     with _progress("fusion", len(references), quiet) as bar:
-        _, fusion_facts = fuse_scene(
-            scene, out, sources, settings.recipe, made_from, manifest, _stepper(bar), settings.keep_filtered
+        fusion_facts = fuse_scene(
+            scene, out, size, sources, settings.recipe, made_from, manifest, _stepper(bar), settings.keep_filtered
         )
 
     summary = {

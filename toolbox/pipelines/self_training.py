@@ -3,7 +3,9 @@
 Yang, Alvarez and Liu: Self-supervised Learning of Depth Inference for Multi-view Stereo (CVPR 2021), section 3.2.
 """
 
+import contextlib
 import copy
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -80,19 +82,16 @@ class SelfTrainingSettings:
             )
 
 
-class _named_options:
+@contextlib.contextmanager
+def _named_options(where: str) -> Iterator[None]:
     """Tell an option that does not exist as the mistake of the config that it is."""
-
-    def __init__(self, where: str):
-        self.where = where
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type | None, error: BaseException | None, _: object) -> None:
-        if kind is TypeError and "unexpected keyword argument" in str(error):
-            option = str(error).rpartition("argument ")[2]
-            raise UserError(self.where, f"has no option {option}", "See docs/self_training.md for its options")
+    try:
+        yield
+    except TypeError as error:
+        _, unexpected, option = str(error).partition("unexpected keyword argument ")
+        if not unexpected:
+            raise
+        raise UserError(where, f"has no option {option}", "See docs/self_training.md for its options") from error
 
 
 def _reconstruction(

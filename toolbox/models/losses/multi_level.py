@@ -38,13 +38,7 @@ class MultiLevelLoss(nn.Module, ABC):
             UserError: there are not as many level weights as levels.
         """
         levels = len(prediction.depths)
-        weights = [1.0] * levels if self.level_weights is None else self.level_weights
-        if len(weights) != levels:
-            raise UserError(
-                f"{type(self).__name__}(level_weights={list(weights)})",
-                f"{len(weights)} weights for a pyramid of {levels} levels",
-                "Give one weight per training level, finest first",
-            )
+        weights = weight_per_level(self, self.level_weights, levels, "a pyramid")
         total = prediction.depths[0].new_zeros(())
         # Positions and differences of colours need more digits than bfloat16 has.
         with torch.autocast(total.device.type, enabled=False):
@@ -52,6 +46,26 @@ class MultiLevelLoss(nn.Module, ABC):
                 if weight:
                     total = total + weight * masked_mean(*self.level_map(prediction, batch, level))
         return self.weight * total
+
+
+def weight_per_level(loss: nn.Module, level_weights: Sequence[float] | None, levels: int, of: str) -> Sequence[float]:
+    """The weights, 1 each where none are given.
+
+    Args:
+        of: what the levels are of, for the error.
+
+    Raises:
+        UserError: there are not as many weights as levels.
+    """
+    if level_weights is None:
+        return [1.0] * levels
+    if len(level_weights) != levels:
+        raise UserError(
+            f"{type(loss).__name__}(level_weights={list(level_weights)})",
+            f"{len(level_weights)} weights for {of} of {levels} levels",
+            "Give one weight per training level, finest first",
+        )
+    return level_weights
 
 
 def masked_mean(values: Float[Tensor, "*shape"], valid: Bool[Tensor, "*shape"]) -> Float[Tensor, ""]:

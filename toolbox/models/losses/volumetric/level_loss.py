@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from toolbox.errors import UserError
+from toolbox.models.losses.multi_level import weight_per_level
 from toolbox.structures import FragmentBatch, VolumetricPrediction
 
 PUBLISHED_LEVEL_WEIGHTS = (0.26, 0.33, 0.41)
@@ -36,13 +36,7 @@ class VolumetricLoss(nn.Module, ABC):
             UserError: there are not as many level weights as levels.
         """
         levels = len(prediction.levels)
-        weights = [1.0] * levels if self.level_weights is None else self.level_weights
-        if len(weights) != levels:
-            raise UserError(
-                f"{type(self).__name__}(level_weights={list(weights)})",
-                f"{len(weights)} weights for a volume of {levels} levels",
-                "Give one weight per level, finest first",
-            )
+        weights = weight_per_level(self, self.level_weights, levels, "a volume")
         # Tied to the network even if nothing is valid: every parameter gets a gradient on every rank.
         total = sum(level.tsdf.sum() * 0 for level in prediction.levels)
         with torch.autocast(total.device.type, enabled=False):
