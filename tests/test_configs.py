@@ -1,4 +1,4 @@
-"""Every config builds and takes two training steps on a tiny scene; every registered name builds."""
+"""Every config of a multi-view stereo network builds and takes two training steps on a tiny scene."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -14,13 +14,18 @@ from toolbox.registry import MODELS
 from toolbox.structures import Scene
 
 ROOT = Path(__file__).resolve().parents[1]
-CONFIGS = sorted(p for p in (ROOT / "configs").rglob("*.py") if "_base_" not in p.parts)
+ALL = sorted(p for p in (ROOT / "configs").rglob("*.py") if "_base_" not in p.parts)
+CONFIGS = [path for path in ALL if path.parent.name in ("cvp_mvsnet", "mvsnet", "self_cvp_mvsnet")]
+VOLUMETRIC = [
+    path for path in ALL if path.parent.name in ("monoselfrecon", "neuralrecon")
+]  # test_volumetric_configs.py
 UNSUPERVISED = [path for path in CONFIGS if path.parent.name == "self_cvp_mvsnet"]
 
 
 def test_there_are_configs():
     assert len(CONFIGS) >= 9
     assert len(UNSUPERVISED) == 5
+    assert {*CONFIGS, *VOLUMETRIC} == {*ALL}
 
 
 def take_two_steps(config: Config, scene: Scene) -> None:

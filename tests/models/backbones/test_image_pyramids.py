@@ -7,7 +7,7 @@ import torch
 
 from toolbox.errors import UserError
 from toolbox.models.backbones import MnasNetFPN, ResNet18FPN
-from toolbox.registry import BACKBONES
+from toolbox.registry import BACKBONES, MODELS
 
 
 @pytest.fixture(scope="module")
@@ -80,8 +80,18 @@ def test_weights_of_the_whole_classifier_load_from_a_file_or_an_address(tmp_path
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
     for weights in (tmp_path / "weights.pth", f"file://{tmp_path}/weights.pth"):
         loaded = BACKBONES.build({"type": kind, "weights": weights})
+        loaded.init_weights()
         own = loaded.encoder.state_dict()
         assert all(torch.equal(own[name], state[name].to(own[name].dtype)) for name in own)
+
+
+def test_weights_are_read_where_a_training_starts():
+    """A network whose weights come from a checkpoint does without ImageNet's."""
+    backbone = {"type": "ResNet18FPN", "channels": 4, "width": 8, "weights": "nowhere.pth"}
+    neck = {"type": "CoarseToFine", "networks": [{"type": "SPVCNN", "width": 0.0625}] * 3}
+    model = MODELS.build({"type": "VolumetricReconstructor", "backbone": backbone, "neck": neck})
+    with pytest.raises(UserError, match=r"nowhere\.pth"):
+        model.init_weights()
 
 
 def test_other_weights_are_refused_by_name(tmp_path):
@@ -91,7 +101,7 @@ def test_other_weights_are_refused_by_name(tmp_path):
     del state["bn1.bias"]
     torch.save(state, tmp_path / "other.pth")
     with pytest.raises(UserError) as caught:
-        ResNet18FPN(weights=tmp_path / "other.pth")
+        ResNet18FPN(weights=tmp_path / "other.pth").init_weights()
     for told in ("other.pth", "missing (e.g. bn1.bias)", "unknown (e.g. head.weight)", "another shape (e.g. conv1.wei"):
         assert told in str(caught.value)
 

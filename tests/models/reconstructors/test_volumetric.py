@@ -64,6 +64,8 @@ def registered():
     """A loss and a head in images, for the time of a test."""
 
     class MeanTSDF(nn.Module):
+        output = "tint"
+
         def forward(self, prediction, batch):
             return sum(level.tsdf.square().mean() for level in prediction.levels) + prediction.outputs["tint"].sum()
 
@@ -84,14 +86,15 @@ def registered():
 
 def test_a_training_step_with_a_head_in_images(registered):
     cfg = config()
-    cfg["heads"] = {"tsdf": {"type": "TSDFHead"}, "tint": {"type": "Tint"}}
+    cfg["heads"] = {"tsdf": {"type": "TSDFHead"}, "tint": {"type": "Tint"}, "unasked": {"type": "Tint"}}
     model = MODELS.build({**cfg, "losses": {"flat": {"type": "MeanTSDF"}}})
     for number in range(2):
         losses = model(batch(first=number == 0, shift=0.32 * number), mode="loss")
     assert list(losses) == ["loss_flat"]
     losses["loss_flat"].backward()
     without = [name for name, p in model.named_parameters() if p.grad is None]
-    assert without == []
+    # A head that no loss names is left alone.
+    assert without == ["heads.unasked.conv.weight", "heads.unasked.conv.bias"]
     prediction = model(batch(first=True))
     assert [tuple(f.shape) for f in prediction.image_features] == [
         (1, 3, 8, 12, 16), (1, 3, 8, 6, 8), (1, 3, 16, 3, 4)

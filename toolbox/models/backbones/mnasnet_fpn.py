@@ -100,8 +100,8 @@ class MnasNetFPN(nn.Module):
 
     Args:
         alpha: factor of all channels; 1 gives 24, 40 and 80, finest first.
-        weights: ImageNet weights as torchvision publishes them (``mnasnet1.0_*.pth``), a file or an address; None
-            starts from random ones.
+        weights: ImageNet weights as torchvision publishes them (``mnasnet1.0_*.pth``), a file or an address, which a
+            training starts from; None starts from random ones.
         published_mean: subtract the mean of blue from red and the other way round, and do not divide by the deviation,
             from colours of 0 to 255, as the published NeuralRecon does.
     """
@@ -121,8 +121,16 @@ class MnasNetFPN(nn.Module):
         self.out_channels = (fine, middle, coarse)
         self.encoder_channels = self.encoder.out_channels
         self.published_mean = published_mean
-        if weights is not None:
-            load_imagenet_weights(self.encoder, weights, MnasNetEncoder.UNUSED)
+        self.weights = weights
+
+    def init_weights(self) -> None:
+        """Load the ImageNet weights, where there are any (mmengine calls it where a training starts).
+
+        Raises:
+            UserError: see ``load_imagenet_weights``.
+        """
+        if self.weights is not None:
+            load_imagenet_weights(self.encoder, self.weights, MnasNetEncoder.UNUSED)
 
     def encode(self, images: Float[Tensor, "n 3 h w"]) -> list[Float[Tensor, "n _ _ _"]]:
         """RGB in [0, 1] -> the encoder's features, strides 4, 8 and 16."""

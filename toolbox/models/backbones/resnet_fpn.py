@@ -70,8 +70,8 @@ class ResNet18FPN(nn.Module):
 
     Args:
         channels: of the finest features; the coarser ones have ``width``.
-        weights: ImageNet weights as torchvision publishes them (``resnet18-*.pth``), a file or an address; None starts
-            from random ones.
+        weights: ImageNet weights as torchvision publishes them (``resnet18-*.pth``), a file or an address, which a
+            training starts from; None starts from random ones.
         width: see ``ResNet18Encoder``.
         published_scale: normalise colours of 0 to 255 with mean and deviation of colours of 0 to 1, as the published
             MonoSelfRecon does.
@@ -95,8 +95,16 @@ class ResNet18FPN(nn.Module):
         self.out_channels = (channels, width, width)
         self.encoder_channels = self.encoder.out_channels
         self.colour_scale = 255.0 if published_scale else 1.0
-        if weights is not None:
-            load_imagenet_weights(self.encoder, weights, ResNet18Encoder.UNUSED)
+        self.weights = weights
+
+    def init_weights(self) -> None:
+        """Load the ImageNet weights, where there are any (mmengine calls it where a training starts).
+
+        Raises:
+            UserError: see ``load_imagenet_weights``.
+        """
+        if self.weights is not None:
+            load_imagenet_weights(self.encoder, self.weights, ResNet18Encoder.UNUSED)
 
     def encode(self, images: Float[Tensor, "n 3 h w"]) -> list[Float[Tensor, "n _ _ _"]]:
         """RGB in [0, 1] -> the encoder's features, strides 2, 4 and 8."""

@@ -26,7 +26,7 @@ class VolumetricReconstructor(BaseModel):
         backbone: from BACKBONES, with a level for each of the neck's.
         neck: from NECKS; gets ``image_channels``.
         heads: from HEADS: 'tsdf', perhaps 'occupancy', and any others: those work in images, and are called where
-            losses are computed.
+            losses are computed, if a loss names them as its ``output``.
         losses: from LOSSES, by the name each is logged under (prefixed with 'loss_'); called with
             (``VolumetricPrediction``, ``FragmentBatch``).
         data_preprocessor: from MODELS.
@@ -104,8 +104,9 @@ class VolumetricReconstructor(BaseModel):
         raise ValueError(f"mode is 'loss', 'predict' or 'tensor', not '{mode}'")
 
     def _losses(self, prediction: VolumetricPrediction, batch: FragmentBatch) -> dict[str, Float[Tensor, ""]]:
+        wanted = {getattr(loss, "output", None) for loss in self.losses.values()}
         for name, head in self.heads.items():
-            if name not in VOXEL_HEADS:
+            if name in wanted:
                 prediction.outputs[name] = head(prediction, batch)
         return {f"loss_{name}": loss(prediction, batch) for name, loss in self.losses.items()}
 
