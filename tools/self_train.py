@@ -47,7 +47,8 @@ def take_scene(config: Config, args: argparse.Namespace) -> None:
         if config.get("self_training"):
             config.self_training.label_scenes = None
         if config.get("test_dataloader"):
-            config.test_dataloader.dataset.scenes = scene
+            measured = {name: value for name, value in dataset.scenes.items() if name != "depth"}
+            config.test_dataloader.dataset.scenes = measured
     if args.depth_range is not None:
         dataset.depth_range = tuple(args.depth_range)
         if _is_any_scene(dataset.scenes):

@@ -12,7 +12,7 @@ model = dict(test_num_levels=3, test_downscale=1)
 
 train_dataloader = dict(
     dataset=dict(
-        scenes=dict(path="data/capture"),
+        scenes=dict(path="data/capture", triangulate=True),
         # Photographs: few, and far from each other.
         extra_sources=5,
         size=None,

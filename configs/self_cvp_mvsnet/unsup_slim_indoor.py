@@ -27,7 +27,7 @@ train_dataloader = dict(
     sampler=dict(type="InfiniteSampler", shuffle=True),
     dataset=dict(
         type="MVSDataset",
-        scenes=dict(type="AnyScene", path="data/capture", depth=False),
+        scenes=dict(type="AnyScene", path="data/capture", depth=False, triangulate=False),
         # Video: the best views are neighbours, so three of many.
         num_sources=3,
         extra_sources=13,

@@ -78,6 +78,7 @@ self_training = dict(
             trim_distance=1000.0,
         ),
     ),
+    poses=dict(steps=12),
     labels=dict(source="both"),
     training=dict(
         model=dict(losses=dict(_delete_=True, label=dict(type="SupervisedDepthLoss", planes=8))),
@@ -146,10 +147,11 @@ def load(scene: Path, folder: Path, **changes: object) -> Config:
 
 
 def results(work: Path) -> dict[str, bytes]:
-    """Pseudo depth of all iterations, and the last weights."""
-    found = {
-        str(path.relative_to(work)): path.read_bytes() for path in sorted(work.glob("iteration_*/**/labels/*.pfm"))
-    }
+    """Pseudo depth and refined poses of all iterations, and the last weights."""
+    files = [
+        path for kind in ("labels/[0-9]*.pfm", "poses.json") for path in sorted(work.glob(f"iteration_*/**/{kind}"))
+    ]
+    found = {str(path.relative_to(work)): path.read_bytes() for path in files}
     weights = load_checkpoint_file(work / "iteration_2" / "checkpoint.pth")["state_dict"]
     return found | {name: tensor.numpy().tobytes() for name, tensor in weights.items()}
 
@@ -174,6 +176,11 @@ def test_what_a_run_leaves(finished):
     assert 0.5 < labels["coverage"] <= 1 and 0 <= labels["agreement"] <= 1
     assert labels["label_abs_rel"] > 0 and labels["label_photometric"] > 0 and labels["depth_photometric"] > 0
     assert "agreement" not in first["labels"]["tabletop"]
+    for row in (first, second):
+        poses = row["labels"]["tabletop"]["poses"]
+        assert poses["views"] == 5 and 0 < poses["turned_degrees"] < 1 and poses["error_after"] < poses["error_before"]
+        assert row["evaluation"]["depth/abs_rel, refined poses"] != row["evaluation"]["depth/abs_rel"]
+    assert "depth/abs_rel, refined poses" not in start["evaluation"]
     text = (work / "report.md").read_text()
     assert "| start |" in text and "| 2 |" in text and "labelled" in text
     for number in (1, 2):
@@ -186,7 +193,7 @@ def test_what_a_run_leaves(finished):
 def test_killed_anywhere_it_ends_in_the_same(finished, captures, tmp_path: Path):
     load(captures["with_depth"], tmp_path)
     (tmp_path / "killed.py").write_text(KILLED)
-    command = [sys.executable, tmp_path / "killed.py", tmp_path / "config.py", tmp_path / "run", "23"]
+    command = [sys.executable, tmp_path / "killed.py", tmp_path / "config.py", tmp_path / "run", "31"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     runs = []
     while not runs or (runs[-1].returncode == -signal.SIGKILL and len(runs) < 20):
@@ -223,13 +230,21 @@ def test_only_what_depends_on_a_change_is_done_again(finished, captures, tmp_pat
     assert changed() == {"iteration_1/labels", "iteration_1/training", "iteration_1/checkpoint.pth"}
 
 
+def test_poses_may_stay_as_they_are_given(captures, tmp_path: Path):
+    config = load(captures["with_depth"], tmp_path, self_training={"poses": None})
+    report = self_train(config, tmp_path / "run", iterations=1)
+    assert report["iterations"][1]["labels"]["tabletop"]["poses"] == {}
+    assert not [name for name in report["iterations"][1]["evaluation"] if "refined" in name]
+    assert not list((tmp_path / "run").rglob("poses.json"))
+
+
 def test_executors_give_the_same_labels(finished, captures, tmp_path: Path):
     self_train(load(captures["with_depth"], tmp_path), tmp_path / "run", executor="process", iterations=1)
     for number in range(5):
         path = Path("iteration_1/scenes/tabletop/labels") / f"{number:08d}.pfm"
         own, other = read_pfm(finished[0] / path), read_pfm(tmp_path / "run" / path)
         # Another number of threads rounds differently, and a pixel at a threshold may fall to the other side.
-        assert np.isclose(own, other, rtol=1e-3).mean() > 0.98
+        assert np.isclose(own, other, rtol=5e-3).mean() > 0.97
 
 
 def test_mistakes_are_named(captures, tmp_path: Path):
@@ -238,6 +253,9 @@ def test_mistakes_are_named(captures, tmp_path: Path):
         self_train(config, tmp_path / "run")
     config = load(captures["with_depth"], tmp_path, self_training={"iteration": 3})
     with pytest.raises(UserError, match="no option 'iteration'"):
+        self_train(config, tmp_path / "run")
+    config = load(captures["with_depth"], tmp_path, self_training={"poses": {"speed": 3}})
+    with pytest.raises(UserError, match="no option 'speed'"):
         self_train(config, tmp_path / "run")
     config = load(captures["with_depth"], tmp_path, self_training={"label_scenes": []})
     with pytest.raises(UserError, match="no scene for tabletop"):

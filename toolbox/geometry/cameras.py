@@ -95,3 +95,13 @@ def relative_projection(
     matrix = src_k @ relative[..., :3, :3] @ torch.linalg.inv(ref_k)
     offset = (src_k @ relative[..., :3, 3:])[..., 0]
     return matrix.to(ref_intrinsics.dtype), offset.to(ref_intrinsics.dtype)
+
+
+def rigid_motion(motion: Float[Tensor, "n 6"]) -> Float[Tensor, "n 4 4"]:
+    """Rotation by a vector (radians, first three) and translation (last three)."""
+    x, y, z = motion[:, :3].unbind(dim=1)
+    zero = torch.zeros_like(x)
+    skew = torch.stack((zero, -z, y, z, zero, -x, -y, x, zero), dim=1).unflatten(1, (3, 3))
+    top = torch.cat((torch.matrix_exp(skew), motion[:, 3:, None]), dim=2)
+    bottom = motion.new_tensor([0.0, 0.0, 0.0, 1.0]).expand(len(motion), 1, 4)
+    return torch.cat((top, bottom), dim=1)

@@ -14,15 +14,17 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 
 from toolbox.datasets import build_scenes
-from toolbox.datasets.scenes import label_folder_name
+from toolbox.datasets.scenes import label_folder_name, with_poses
 from toolbox.engine import build_model
 from toolbox.errors import UserError
 from toolbox.fusion import FusionRecipe
+from toolbox.models.reconstructors import MultiViewStereo, PoseRefinementSettings
 from toolbox.structures import Scene
 
 from .executors import map_scenes
 from .label_assessment import assess_labels, draw_labels
 from .pseudo_labels import LabelSettings, label_scene
+from .scene_poses import refine_poses
 from .scene_reconstruction import ReconstructionSettings, reconstruct_scene_files
 from .self_training_report import write_report
 from .stages import Manifest, fingerprint
@@ -38,6 +40,8 @@ class SelfTrainingSettings:
         inference: how depth maps, cloud and mesh are made for the labels.
         labels: what the labels are taken from.
         training: options set on the config for training on labels (losses, length, learning rate ...).
+        poses: refine the poses of every scene before it is labelled, against the surface that its depth maps make;
+            None: take them as they are given.
         label_scenes: importer configs of the scenes that are reconstructed, where they are not the training scenes
             (images of a higher resolution, say). Names, view ids and worlds are those of the training scenes.
         shared: see ``PseudoLabelledScenes``.
@@ -49,6 +53,7 @@ class SelfTrainingSettings:
     inference: ReconstructionSettings = field(default_factory=ReconstructionSettings)
     labels: LabelSettings = field(default_factory=LabelSettings)
     training: dict[str, Any] = field(default_factory=dict)
+    poses: PoseRefinementSettings | None = None
     label_scenes: Any = None
     shared: str | None = None
     metrics: dict[str, Any] = field(default_factory=dict)
@@ -74,6 +79,7 @@ class SelfTrainingSettings:
                 **{
                     **given,
                     "inference": _reconstruction(given.get("inference", {}), grid["depth_range"], keep_filtered=True),
+                    "poses": None if given.get("poses") is None else PoseRefinementSettings(**given["poses"]),
                     "labels": LabelSettings(**{**grid, **given.get("labels", {})}),
                     "reconstruction": None
                     if given.get("reconstruction") is None
@@ -158,7 +164,7 @@ def self_train(
         write_report(work_dir, config, report)
 
     current = Path(checkpoint) if checkpoint else train(config, work_dir / "start", "start")
-    note(iteration=0, checkpoint=str(current), evaluation=evaluate(config, current, work_dir / "start"))
+    note(iteration=0, checkpoint=str(current), evaluation=_evaluate(config, settings, current, work_dir / "start"))
     previous: Path | None = None
     for number in range(1, iterations + 1):
         print_log(f"Self-training iteration {number} of {iterations}", logger="current")
@@ -186,9 +192,11 @@ def self_train(
             iteration=number,
             checkpoint=str(current),
             labels=labels,
-            evaluation=evaluate(config, current, folder),
+            evaluation=_evaluate(config, settings, current, folder, previous),
         )
     if settings.reconstruction is not None:
+        if settings.poses is not None and previous is not None:
+            scenes = {name: with_poses(scene, previous / name / "poses.json") for name, scene in scenes.items()}
         report["reconstructions"] = reconstruct_all(config, current, scenes, work_dir, settings.reconstruction)
         write_report(work_dir, config, report)
     return report
@@ -196,21 +204,56 @@ def self_train(
 
 def make_labels(job: LabelJob) -> dict[str, Any]:
     """Reconstruct a scene with the current network, label the training views, and say how good the labels are."""
-    settings = job.settings
+    settings, scene, training_scene = job.settings, job.scene, job.training_scene
     model = build_model(job.config, job.checkpoint)
-    summary = reconstruct_scene_files(job.scene, model, job.out, settings.inference, job.quiet)
-    facts = label_scene(job.training_scene, job.out, settings.labels, job.quiet)
+    of_poses: dict[str, Any] = {}
+    if settings.poses is not None:
+        of_poses = _refine_poses(job, model)
+        scene, training_scene = (with_poses(s, job.out / "poses.json") for s in (scene, training_scene))
+    summary = reconstruct_scene_files(scene, model, job.out, settings.inference, job.quiet)
+    facts = label_scene(training_scene, job.out, settings.labels, job.quiet)
     manifest = Manifest(job.out)
-    depth_files = [str(view.depth_path) for view in job.training_scene.views if view.depth_path is not None]
+    depth_files = [str(view.depth_path) for view in training_scene.views if view.depth_path is not None]
     before = job.previous and Manifest(job.previous).made_from("labels")
     made_from = fingerprint([manifest.made_from("labels"), before, depth_files, settings.metrics])
-    picture = job.out.parents[1] / "pictures" / f"{job.training_scene.name}.png"
+    picture = job.out.parents[1] / "pictures" / f"{training_scene.name}.png"
     if not manifest.begin("assessment", made_from, [picture]):
         depth_range = settings.labels.depth_range
-        assessment = assess_labels(job.training_scene, job.out, depth_range, job.previous, settings.metrics)
-        draw_labels(job.training_scene, job.out, picture)
+        assessment = assess_labels(training_scene, job.out, depth_range, job.previous, settings.metrics)
+        draw_labels(training_scene, job.out, picture)
         manifest.finish("assessment", **assessment)
-    return {"points": summary["fusion"]["points"], **facts, **manifest.facts("assessment")}
+    return {"points": summary["fusion"]["points"], **facts, **manifest.facts("assessment"), "poses": of_poses}
+
+
+def _refine_poses(job: LabelJob, model: MultiViewStereo) -> dict[str, Any]:
+    """A reconstruction with the best poses so far, and the given poses refined against its surface."""
+    so_far = job.scene if job.previous is None else with_poses(job.scene, job.previous / "poses.json")
+    surface = job.out / "before_poses"
+    reconstruct_scene_files(so_far, model, surface, job.settings.inference, job.quiet)
+    device = next(model.parameters()).device
+    depth_range = job.settings.inference.depth_range
+    return refine_poses(job.training_scene, surface, job.out, job.settings.poses, depth_range, device, job.quiet)
+
+
+def _evaluate(
+    config: Config, settings: SelfTrainingSettings, checkpoint: Path, folder: Path, labels: Path | None = None
+) -> dict[str, float]:
+    """Metrics of the test data, with the poses given; and with refined ones, where all its scenes have some."""
+    metrics = evaluate(config, checkpoint, folder)
+    if not metrics or labels is None or settings.poses is None:
+        return metrics
+    plain = config._cfg_dict.to_dict()
+    dataset = plain["test_dataloader"]["dataset"]
+    names = [label_folder_name(scene.name, settings.shared) for scene in build_scenes(dataset["scenes"])]
+    if not all((labels / name / "poses.json").exists() for name in names):
+        return metrics
+    dataset["scenes"] = _refined(dataset["scenes"], settings, labels)
+    refined = evaluate(Config(plain, filename=config.filename), checkpoint, folder, "evaluation_refined_poses")
+    return metrics | {f"{name}, refined poses": value for name, value in refined.items()}
+
+
+def _refined(scenes: Any, settings: SelfTrainingSettings, labels: Path) -> dict[str, Any]:
+    return {"type": "RefinedScenes", "scenes": scenes, "poses": str(labels.absolute()), "shared": settings.shared}
 
 
 def reconstruct_all(
@@ -230,6 +273,8 @@ def labelled_config(config: Config, settings: SelfTrainingSettings, labels: Path
     labelled.merge_from_dict(copy.deepcopy(settings.training))  # merging takes '_delete_' out of it
     dataset = labelled.train_dataloader.dataset
     scenes = config._cfg_dict.to_dict()["train_dataloader"]["dataset"]["scenes"]
+    if settings.poses is not None:
+        scenes = _refined(scenes, settings, labels)
     dataset.scenes = {
         "type": "PseudoLabelledScenes",
         "scenes": scenes,

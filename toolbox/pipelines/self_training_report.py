@@ -46,6 +46,9 @@ def _row(iteration: dict[str, Any]) -> dict[str, str]:
         values = [scene[key] for scene in scenes if scene.get(key) is not None and not math.isnan(scene[key])]
         if values:
             row[title] = f"{sum(values) / len(values):.4f}"
+    turned = [scene["poses"]["turned_degrees"] for scene in scenes if scene.get("poses")]
+    if turned:
+        row["poses turned (degrees)"] = f"{sum(turned) / len(turned):.3f}"
     return row | {name: f"{value:.4f}" for name, value in iteration["evaluation"].items()}
 
 

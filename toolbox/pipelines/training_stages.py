@@ -51,8 +51,7 @@ def train(config: Config, folder: Path, name: str, start: Path | None = None, ma
     kept = {key: config._cfg_dict.to_dict().get(key) for key in _TRAINING_KEYS}
     for inference_only in ("test_num_levels", "test_downscale", "pose_refiner"):
         kept["model"].pop(inference_only, None)
-    if made_from is not None:  # says what the labels are; where they lie does not matter
-        kept["train_dataloader"]["dataset"]["scenes"].pop("labels", None)
+    kept["train_dataloader"]["dataset"].pop("scenes")  # described by what is in them, wherever it lies
     weights = fingerprint_file(config.load_from) if config.load_from else None
     manifest, result = Manifest(folder), folder / "checkpoint.pth"
     own_files = [path for path in (folder / "training").rglob("*") if path.is_file()]
@@ -69,7 +68,7 @@ def train(config: Config, folder: Path, name: str, start: Path | None = None, ma
     return result
 
 
-def evaluate(config: Config, checkpoint: Path, folder: Path) -> dict[str, float]:
+def evaluate(config: Config, checkpoint: Path, folder: Path, stage: str = "evaluation") -> dict[str, float]:
     """Metrics of the config's test data; empty where it has none, or they have no ground truth."""
     if not config.get("test_dataloader") or not config.get("test_evaluator"):
         return {}
@@ -78,20 +77,20 @@ def evaluate(config: Config, checkpoint: Path, folder: Path) -> dict[str, float]
     if not truth:
         return {}
     plain = config._cfg_dict.to_dict()
-    manifest, out = Manifest(folder), folder / "evaluation"
+    manifest, out = Manifest(folder), folder / stage
     settings = {key: plain.get(key) for key in ("model", *_EVALUATION_KEYS)}
     made_from = fingerprint([settings, fingerprint_file(checkpoint), truth, [describe_scene(s) for s in scenes]])
-    if not manifest.begin("evaluation", made_from, []):
+    if not manifest.begin(stage, made_from, []):
         config = Config(plain, filename=config.filename)
         for key in ("train_dataloader", "train_cfg", "optim_wrapper", "param_scheduler", "val_dataloader"):
             config[key] = None
         config.val_cfg = config.val_evaluator = None
         config.work_dir, config.load_from, config.resume = str(out), str(checkpoint), False
-        config.experiment_name = f"evaluation_{folder.name}"
+        config.experiment_name = f"{stage}_{folder.name}"
         with config_mistakes(config):
             metrics = ToolboxRunner.from_cfg(config).test()
-        manifest.finish("evaluation", **{name: float(value) for name, value in metrics.items()})
-    return manifest.facts("evaluation")
+        manifest.finish(stage, **{name: float(value) for name, value in metrics.items()})
+    return manifest.facts(stage)
 
 
 def fingerprint_file(checkpoint: str | Path) -> str:

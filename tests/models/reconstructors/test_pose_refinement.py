@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from toolbox.datasets.synthetic import Tabletop
+from toolbox.geometry import rigid_motion
 from toolbox.models.reconstructors import PhotometricPoseRefiner
-from toolbox.models.reconstructors.pose_refinement import rigid_motion
 from toolbox.registry import MODELS
 from toolbox.structures import MultiViewBatch
 

@@ -7,6 +7,7 @@ from .folder import FolderScene
 from .labelled import PseudoLabelledScenes, label_folder_name
 from .mvsnet import MVSNetScene
 from .opening import open_scene
+from .refined import RefinedScenes, read_poses, with_poses, write_poses
 from .scannet import ScanNetScene
 from .scannet_sens import ScanNetSens
 from .seven_scenes import SevenScenes
@@ -21,12 +22,16 @@ __all__ = [
     "FolderScene",
     "MVSNetScene",
     "PseudoLabelledScenes",
+    "RefinedScenes",
     "ScanNetScene",
     "ScanNetSens",
     "SevenScenes",
     "TransformsScene",
     "label_folder_name",
     "open_scene",
+    "read_poses",
     "triangulate_sparse_points",
     "with_depth_ranges",
+    "with_poses",
+    "write_poses",
 ]

@@ -5,6 +5,7 @@ from .fragment_preprocessor import FragmentPreprocessor
 from .multi_view_stereo import MultiViewStereo, image_depth
 from .pose_refinement import PhotometricPoseRefiner
 from .preprocessor import MultiViewPreprocessor
+from .scene_pose_refinement import PoseRefinementSettings, ScenePoseRefinement
 from .volumetric import VolumetricReconstructor
 
 __all__ = [
@@ -12,6 +13,8 @@ __all__ = [
     "MultiViewPreprocessor",
     "MultiViewStereo",
     "PhotometricPoseRefiner",
+    "PoseRefinementSettings",
+    "ScenePoseRefinement",
     "VolumetricReconstructor",
     "image_depth",
     "photometric_distinctness",

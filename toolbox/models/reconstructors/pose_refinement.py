@@ -4,11 +4,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from toolbox.geometry import invert_rigid, warp_to_reference
+from toolbox.geometry import invert_rigid, rigid_motion, warp_to_reference
 from toolbox.models.losses.photometric import weighted_error
 from toolbox.registry import MODELS
 
-_ERRORS = {"l1": 0.15, "gradient": 0.5, "ssim": 0.85}
+POSE_ERRORS = {"l1": 0.15, "gradient": 0.5, "ssim": 0.85}
+"""What poses are told by, unless a config says otherwise."""
 
 
 @MODELS.register_module()
@@ -42,7 +43,7 @@ class PhotometricPoseRefiner(nn.Module):
         super().__init__()
         self.rounds, self.max_size, self.iterations = rounds, max_size, iterations
         self.rotation, self.translation, self.prior = rotation, translation, prior
-        self.errors = dict(errors or _ERRORS)
+        self.errors = dict(errors or POSE_ERRORS)
 
     def forward(
         self,
@@ -71,11 +72,6 @@ class PhotometricPoseRefiner(nn.Module):
     ) -> Float[Tensor, "v 4 4"]:
         sources = len(images) - 1
         reference = images[:1].expand(sources, -1, -1, -1)
-        shared = (
-            depth.expand(sources, 1, -1, -1),
-            intrinsics[:1].expand(sources, -1, -1),
-            torch.eye(4, device=depth.device).expand(sources, 4, 4),
-        )
         ref_to_source = (world_to_cam[1:] @ invert_rigid(world_to_cam[:1])).float()
         known = depth[depth > 0]
         if not len(known):
@@ -88,12 +84,16 @@ class PhotometricPoseRefiner(nn.Module):
 
         def cost() -> Tensor:
             optimizer.zero_grad()
-            moved = rigid_motion(motion * scale) @ ref_to_source
-            warped, valid = warp_to_reference(images[1:], *shared, intrinsics[1:], moved)
-            error, seen = weighted_error(warped[:, :, 0], reference, valid[:, 0], self.errors)
-            seen = seen & (depth > 0)
-            error = torch.where(seen, error, torch.zeros_like(error)).sum(dim=(1, 2))
-            total = (error / seen.sum(dim=(1, 2)).clamp(min=1)).sum() + self.prior * motion.square().sum()
+            error, shared = pair_errors(
+                reference,
+                depth.expand(sources, -1, -1),
+                intrinsics[:1].expand(sources, -1, -1),
+                images[1:],
+                intrinsics[1:],
+                rigid_motion(motion * scale) @ ref_to_source,
+                self.errors,
+            )
+            total = (error / shared.clamp(min=1)).sum() + self.prior * motion.square().sum()
             total.backward()
             return total
 
@@ -102,11 +102,28 @@ class PhotometricPoseRefiner(nn.Module):
         return torch.cat((world_to_cam[:1], moved))
 
 
-def rigid_motion(motion: Float[Tensor, "n 6"]) -> Float[Tensor, "n 4 4"]:
-    """Rotation by a vector (radians, first three) and translation (last three)."""
-    x, y, z = motion[:, :3].unbind(dim=1)
-    zero = torch.zeros_like(x)
-    skew = torch.stack((zero, -z, y, z, zero, -x, -y, x, zero), dim=1).unflatten(1, (3, 3))
-    top = torch.cat((torch.matrix_exp(skew), motion[:, 3:, None]), dim=2)
-    bottom = motion.new_tensor([0.0, 0.0, 0.0, 1.0]).expand(len(motion), 1, 4)
-    return torch.cat((top, bottom), dim=1)
+def pair_errors(
+    references: Float[Tensor, "n 3 h w"],
+    depth: Float[Tensor, "n h w"],
+    ref_intrinsics: Float[Tensor, "n 3 3"],
+    sources: Float[Tensor, "n 3 h w"],
+    src_intrinsics: Float[Tensor, "n 3 3"],
+    ref_to_source: Float[Tensor, "n 4 4"],
+    errors: dict[str, float],
+) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
+    """Photometric error that the references' depth leaves in each pair of views, with gradients to ``ref_to_source``.
+
+    Args:
+        references, sources: colours in [0, 1].
+        depth: of the references, 0 where unknown.
+        errors: by name, see ``toolbox.models.losses.photometric``.
+
+    Returns:
+        Sum of the errors over the pixels that both views see, and the number of these.
+    """
+    eye = torch.eye(4, dtype=ref_to_source.dtype, device=depth.device).expand(len(depth), 4, 4)
+    warped, valid = warp_to_reference(sources, depth[:, None], ref_intrinsics, eye, src_intrinsics, ref_to_source)
+    error, seen = weighted_error(warped[:, :, 0], references, valid[:, 0], errors)
+    seen = seen & (depth > 0)
+    total = torch.where(seen, error, torch.zeros_like(error)).sum(dim=(1, 2))
+    return total, seen.sum(dim=(1, 2)).to(total.dtype)
