@@ -1,13 +1,16 @@
 """Shared fixtures. Reference data lies outside the project: TOOLBOX_SHARED, default ../shared."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from toolbox.datasets.synthetic import Tabletop, render_tabletop
+from toolbox.datasets.synthetic import Tabletop, make_scannet_scenes, render_tabletop
+from toolbox.fusion import TSDFIntegrator
 from toolbox.io import write_image, write_pfm
 from toolbox.structures import Scene, View
 
@@ -57,3 +60,53 @@ def tabletop_scene(tabletop: Tabletop, tmp_path: Path) -> Scene:
             )
         )
     return Scene("tabletop", views, unit="mm")
+
+
+@pytest.fixture(scope="session")
+def room_folder(tmp_path_factory) -> Path:
+    """A procedural room in ScanNet's layout: a hand-held walk of 30 views of 48 x 64 pixels, with depth and mesh."""
+    root = tmp_path_factory.mktemp("rooms")
+    make_scannet_scenes(root, scenes=1, views=30, seed=3, size=(48, 64), workers=1)
+    return root / "scene0000_00"
+
+
+@pytest.fixture(scope="session")
+def predict_truth() -> Callable[[dict], dict[str, Any]]:
+    """A volumetric network that knows the depth: a data set's sample (with depth) -> a dict of ``predict`` mode."""
+
+    def predict(sample: dict, voxel_size: float = 0.06, window: tuple[int, int, int] = (64, 64, 64)) -> dict[str, Any]:
+        integrator = TSDFIntegrator(sample["window_origin"], window, voxel_size, max_depth=3.0)
+        for depth, intrinsics, pose in zip(sample["depth"], sample["intrinsics"], sample["world_to_cam"], strict=True):
+            integrator.integrate(depth, intrinsics, pose)
+        volume = integrator.volume()
+        coords = ((volume.weight > 0) & (volume.tsdf.abs() < 1)).nonzero()
+        return {
+            "coords": coords.int(),
+            "tsdf": volume.tsdf[tuple(coords.T)],
+            "origin": sample["window_origin"].float(),
+            "window": window,
+            "voxel_size": voxel_size,
+            "volume_to_scene": sample["volume_to_scene"].float(),
+            "meta": sample["meta"],
+        }
+
+    return predict
+
+
+@pytest.fixture(scope="session")
+def tiny_volumetric() -> dict[str, Any]:
+    """The config of a volumetric network of a second: windows of 32 x 32 x 32 voxels of 12 cm, fragments of 4 views."""
+    return {
+        "type": "VolumetricReconstructor",
+        "backbone": {"type": "ResNet18FPN", "channels": 4, "width": 8},
+        "neck": {
+            "type": "CoarseToFine",
+            "networks": [{"type": "SPVCNN", "width": width} for width in (0.0625, 0.0625, 0.125)],
+            "window": (32, 32, 32),
+            "voxel_size": 0.12,
+            "back_projection": {"view_fusion": {"type": "MeanViewFusion"}},
+            "sparsifier": {"type": "TSDFBand", "threshold": 10.0},
+            "fusion": {"type": "GRUFusion"},
+        },
+        "heads": {"tsdf": {"type": "TSDFHead"}},
+    }

@@ -15,11 +15,11 @@ from toolbox.evaluation.mesh_protocols import (
     read_single_layer_reference,
     refuse_mesh,
     rendered_depth_metrics,
-    rendered_image_sums,
     sample_surface,
     transformer_fusion_protocol,
     visible_points,
 )
+from toolbox.evaluation.rendered_frames import rendered_image_sums
 from toolbox.io import write_pfm, write_ply
 from toolbox.rendering import RaycastRenderer
 from toolbox.structures import View

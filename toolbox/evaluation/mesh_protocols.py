@@ -9,27 +9,26 @@ vertices of the truth; predicted points where the truth's sensor could not see (
 for accuracy and precision. Volumetric methods that close what was not seen are not punished for it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Float32, Num, Shaped
+from jaxtyping import Bool, Float, Num, Shaped
 
 from toolbox.errors import UserError
 from toolbox.rendering import DepthRenderer
 from toolbox.structures import View
 
 from .clouds import finite_points, nearest_distances, read_points, search_tree
-from .depth_metrics import average_metrics, depth_error_sums
 from .meshes import THRESHOLD, VOXEL, mesh_metrics, metrics_from_distances
+from .rendered_frames import DepthComparison, DepthFusion, MeshArrays, rendered_frames
 
 _VISIBLE = 1 - 1e-5
 _CHUNK = 100_000
 _REMEDY = "Unpack the scene's published ground truth there"
-MeshArrays = tuple[Num[np.ndarray, "n 3"], Num[np.ndarray, "m 3"]]
 
 
 @dataclass(frozen=True)
@@ -48,6 +47,10 @@ class NeuralReconRecipe:
     threshold: float = THRESHOLD
     down_sample: float = VOXEL
     max_truth: float = 10.0
+
+    def fusion(self) -> DepthFusion:
+        """An empty volume of these settings."""
+        return DepthFusion(self.voxel_size, self.truncation, self.max_depth)
 
 
 @dataclass(frozen=True)
@@ -82,44 +85,14 @@ class SingleLayerReference:
     world_to_grid: Num[np.ndarray, "4 4"]
 
 
-def rendered_depth(
-    predicted: MeshArrays, views: Sequence[View], renderer: DepthRenderer
-) -> Iterator[Float32[np.ndarray, "h w"]]:
-    """Depth of a mesh (vertices, triangles) in each view, 0 where there is no surface."""
-    if len(predicted[1]):
-        renderer.load(predicted)
-    for view in views:
-        if len(predicted[1]):
-            yield renderer.render(view.intrinsics, view.world_to_cam, view.size)
-        else:
-            yield np.zeros(view.size, np.float32)
-
-
 def refuse_mesh(
     predicted: MeshArrays, views: Sequence[View], renderer: DepthRenderer, recipe: NeuralReconRecipe | None = None
 ) -> tuple[Num[np.ndarray, "p 3"], Num[np.ndarray, "q 3"]]:
-    """The mesh that a mesh's depth in all views fuses to (by Open3D's scalable TSDF volume)."""
-    import open3d as o3d
-
-    recipe = recipe or NeuralReconRecipe()
-    integration = o3d.pipelines.integration
-    volume = integration.ScalableTSDFVolume(
-        recipe.voxel_size, recipe.truncation, integration.TSDFVolumeColorType.NoColor
-    )
-    for view, depth in zip(views, rendered_depth(predicted, views, renderer), strict=True):
-        (fx, _, cx), (_, fy, cy), _ = view.intrinsics
-        height, width = view.size
-        image = o3d.geometry.RGBDImage.create_from_color_and_depth(
-            o3d.geometry.Image(np.zeros((height, width, 3), np.uint8)),
-            o3d.geometry.Image(np.ascontiguousarray(depth)),
-            depth_scale=1.0,
-            depth_trunc=recipe.max_depth,
-            convert_rgb_to_intensity=False,
-        )
-        camera = o3d.camera.PinholeCameraIntrinsic(width, height, fx, fy, cx, cy)
-        volume.integrate(image, camera, view.world_to_cam)
-    mesh = volume.extract_triangle_mesh()
-    return np.asarray(mesh.vertices), np.asarray(mesh.triangles)
+    """The mesh that a mesh's depth in all views fuses to."""
+    fusion = (recipe or NeuralReconRecipe()).fusion()
+    for frame in rendered_frames(predicted, views, renderer):
+        fusion.integrate(frame.depth, frame.intrinsics, frame.world_to_cam)
+    return fusion.mesh()
 
 
 def neural_recon_protocol(
@@ -147,10 +120,7 @@ def neural_recon_protocol(
 def rendered_depth_metrics(
     predicted: MeshArrays, views: Sequence[View], renderer: DepthRenderer, recipe: NeuralReconRecipe | None = None
 ) -> dict[str, float]:
-    """Depth metrics of a mesh's rendered depth against the views' own depth, averaged over views.
-
-    Names and definitions are those of ``toolbox.evaluation.depth_metrics``, and ``complete``: the share of all pixels
-    that have a predicted depth.
+    """Depth metrics of a mesh's rendered depth, see ``DepthComparison``.
 
     Args:
         predicted: vertices and triangles; may be empty.
@@ -162,20 +132,10 @@ def rendered_depth_metrics(
     known = [view for view in views if view.depth_path is not None]
     if not known:
         raise UserError("depth metrics", f"none of the {len(views)} views has depth", "Evaluate a scene with depth")
-    limit = (recipe or NeuralReconRecipe()).max_truth
-    per_view = (
-        rendered_image_sums(torch.from_numpy(depth), torch.from_numpy(view.depth()), limit)
-        for view, depth in zip(known, rendered_depth(predicted, known, renderer), strict=True)
-    )
-    sums, complete = zip(*per_view, strict=True)
-    return average_metrics(sums) | {"complete": float(np.mean(complete))}
-
-
-def rendered_image_sums(
-    predicted: Float[torch.Tensor, "h w"], truth: Float[torch.Tensor, "h w"], max_truth: float = 10.0
-) -> tuple[dict[str, float], float]:
-    """One image's sums for ``average_metrics``, and the share of its pixels with a predicted depth."""
-    return depth_error_sums(predicted, truth, max_depth=max_truth), float((predicted > 0).double().mean())
+    comparison = DepthComparison((recipe or NeuralReconRecipe()).max_truth)
+    for frame in rendered_frames(predicted, known, renderer):
+        comparison.add(frame)
+    return comparison.metrics()
 
 
 def transformer_fusion_protocol(

@@ -12,6 +12,7 @@ from .filtering import FilteredDepth, ViewCounts, filter_by_consistency
 from .fuse import fuse_by_consistency, fuse_by_disparity
 from .mesh import TriangleMesh, poisson_mesh
 from .recipe import DISPARITY_DTU, DISPARITY_TANKS, DTU, PATCHMATCHNET, PRESETS, FusionRecipe
+from .scene_mesher import SceneMesher
 from .scene_volume import SceneVolume
 from .tsdf import fuse_tsdf
 from .tsdf_volume import TSDFIntegrator, TSDFVolume, extract_surface, view_frustum
@@ -29,6 +30,7 @@ __all__ = [
     "GeometricConsistency",
     "MergedCells",
     "PointCloud",
+    "SceneMesher",
     "SceneVolume",
     "TSDFIntegrator",
     "TSDFVolume",

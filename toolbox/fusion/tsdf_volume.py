@@ -162,11 +162,11 @@ def extract_surface(volume: TSDFVolume, seen_only: bool = True) -> TriangleMesh:
     seen = (volume.weight > 0).cpu().numpy() if seen_only else None
     inside = (tsdf < 0) if seen is None else (tsdf < 0) & seen
     if min(tsdf.shape) < 2 or not inside.any() or not (tsdf > 0).any():
-        return _no_surface()
+        return no_surface()
     try:
         vertices, triangles, _, _ = marching_cubes(tsdf, 0.0, mask=_whole_cells(seen))
     except RuntimeError:  # nothing crosses zero where the mask allows it
-        return _no_surface()
+        return no_surface()
     vertices = vertices * volume.voxel_size + volume.origin.cpu().numpy()
     rgb = np.full(vertices.shape, 128, np.uint8)
     return TriangleMesh(vertices.astype(np.float32), triangles.astype(np.int32), rgb)
@@ -184,7 +184,8 @@ def _whole_cells(seen: np.ndarray | None) -> np.ndarray | None:
     return mask
 
 
-def _no_surface() -> TriangleMesh:
+def no_surface() -> TriangleMesh:
+    """A mesh of nothing."""
     return TriangleMesh(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32), np.zeros((0, 3), np.uint8))
 
 

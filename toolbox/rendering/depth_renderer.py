@@ -34,7 +34,7 @@ class DepthRenderer(ABC):
             UserError: the file cannot be read; there are no triangles; a vertex is not finite, or one that a triangle
                 names does not exist.
         """
-        where, (vertices, triangles) = ("the mesh", mesh) if isinstance(mesh, tuple) else (mesh, _read_mesh(mesh))
+        where, (vertices, triangles) = ("the mesh", mesh) if isinstance(mesh, tuple) else (mesh, read_mesh(mesh))
         _check_mesh(where, vertices, triangles)
         vertices = vertices.astype(np.float64)
         centre = (vertices.min(axis=0) + vertices.max(axis=0)) / 2
@@ -86,7 +86,12 @@ class DepthRenderer(ABC):
         """z-depth of the mesh; 0 or infinite where there is none. What lies beyond ``far`` may be left out."""
 
 
-def _read_mesh(path: str | Path) -> MeshArrays:
+def read_mesh(path: str | Path) -> MeshArrays:
+    """Vertices and triangles of a file (PLY, OBJ, STL, OFF, GLB).
+
+    Raises:
+        UserError: the file is missing, or cannot be read whole.
+    """
     import trimesh
 
     if not Path(path).is_file():

@@ -82,10 +82,12 @@ class FragmentDataset(Dataset):
         self.transforms = [t if callable(t) else TRANSFORMS.build(t) for t in transforms]
         if prepared is not None:
             self.prepared = _read_prepared(prepared, names)
+            self.recordings = [fragments.scene for fragments in self.prepared]
         else:
             key_rule = KeyframeRule(**(rule or {}))
+            self.recordings = build_scenes(scenes)
             self.prepared = [
-                select_fragments(scene, key_rule, world_to_volume(scene, orientation)) for scene in build_scenes(scenes)
+                select_fragments(scene, key_rule, world_to_volume(scene, orientation)) for scene in self.recordings
             ]
         if read_tsdf:
             self._check_truth()
@@ -113,7 +115,8 @@ class FragmentDataset(Dataset):
             window_origin (3,), its centre in metres; volume_to_scene (4, 4), from that frame to the scene's world;
             world_to_aligned_camera (4, 4), of the middle view, see ``level_camera``;
             depth (V, H, W), all unknown (0) for a view without, or absent; tsdf and occupancy, {level: (x, y, z)}, or
-            absent; meta with scene, fragment, view_ids, first and last (of the scene), unit.
+            absent; meta with scene, fragment, view_ids, first and last (of the scene), unit, and recording: with the
+            first fragment, the scene with all its frames (of prepared fragments: its keyframes), for evaluation.
 
         Raises:
             UserError: a file cannot be read, or images of two sizes meet.
@@ -143,6 +146,7 @@ class FragmentDataset(Dataset):
                 "first": fragment_index == 0,
                 "last": fragment_index == len(scene.fragments) - 1,
                 "unit": scene.scene.unit,
+                "recording": self.recordings[scene_index] if fragment_index == 0 else None,
             },
         }
         if self.read_depth or self.read_tsdf:
