@@ -1,6 +1,7 @@
 # make demo   learn depth from generated images alone, reconstruct a held-out scene, and say where the results lie
+# make bench  how fast and how small, beside plain code and the machine's limits, and against the last recorded results
 # make test   style, import floors and tests
-# Both set up .venv first. PYTHON chooses the interpreter: make PYTHON=python3.12 test
+# Each sets up .venv first. PYTHON chooses the interpreter: make PYTHON=python3.12 test
 
 # Threads that wait let others run: on a machine with other work, spinning ones make training several times slower.
 export OMP_WAIT_POLICY ?= PASSIVE
@@ -11,10 +12,13 @@ IN := $(VENV)/bin
 PIP_INSTALL := $(IN)/python -m pip install --disable-pip-version-check -c requirements/constraints.txt
 SETUP := setup.py requirements/runtime.txt requirements/constraints.txt
 
-.PHONY: demo test check format docs clean
+.PHONY: demo bench test check format docs clean
 
 demo: $(VENV)/.runtime
 	$(IN)/python tools/demo.py --out demo
+
+bench: $(VENV)/.runtime
+	$(IN)/python tools/benchmark.py all --rounds 3
 
 test: $(VENV)/.tests check
 	$(IN)/python -m pytest

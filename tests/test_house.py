@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 TOP = {
-    *("toolbox", "configs", "tools", "tests", "requirements", "setup.py", "docs", ".ci"),
+    *("toolbox", "configs", "tools", "tests", "benchmarks", "requirements", "setup.py", "docs", ".ci"),
     *("README.md", "LICENSE", "CONTRIBUTING.md", "Makefile", "pyproject.toml", ".gitignore"),
 }
 IGNORED = (ROOT / ".gitignore").read_text().split()
@@ -56,7 +56,7 @@ def name_of(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-PRODUCTION = [path for path in files("*.py") if path.relative_to(ROOT).parts[0] in ("toolbox", "tools", "configs")]
+PRODUCTION = [path for path in files("*.py") if path.relative_to(ROOT).parts[0] in ("toolbox", "tools", "configs", "benchmarks")]
 PACKAGE = [path for path in PRODUCTION if path.relative_to(ROOT).parts[0] == "toolbox"]
 
 
@@ -160,6 +160,6 @@ def test_links_and_commands_in_the_documents_exist():
         absent += [f"{name_of(path)}: {link}" for link in links if not (path.parent / link).exists()]
         commands = re.findall(r"(?<![\w/.])((?:tools|configs)/[\w/.]+\.(?:py|sh))", text)
         absent += [f"{name_of(path)}: {name}" for name in commands if not (ROOT / name).exists()]
-        made = re.findall(r"\bmake (?:[A-Z]+=\S+ )*(demo|test|check|format|clean|docs)\b", text)
+        made = re.findall(r"\bmake (?:[A-Z]+=\S+ )*(demo|bench|test|check|format|clean|docs)\b", text)
         absent += [f"{name_of(path)}: make {target}" for target in made if target not in targets]
     assert absent == []

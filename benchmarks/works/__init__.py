@@ -1,0 +1,1 @@
+"""One work per file; the file's name is the work's."""
