@@ -104,3 +104,19 @@ def test_unseen_views_have_no_say():
     changed = torch.where(valid[..., None], feats, feats + 7)
     torch.testing.assert_close(fusion(feats, valid), fusion(changed, valid))
     torch.testing.assert_close(MeanViewFusion(4)(feats, valid)[1], feats[0, 1])
+
+
+@pytest.mark.parametrize("fusion", ["MeanViewFusion", "AttentionViewFusion"])
+def test_variance_tells_whether_the_views_that_see_a_voxel_agree(fusion):
+    module, feats = NECKS.build({"type": fusion, "channels": 4, "variance": True}), torch.randn(3, 5, 4)
+    valid = torch.tensor([[True] * 5, [True, False, True, False, False], [True, True, False, False, False]])
+    feats[:, 2] = feats[0, 2]  # all agree
+    out = module(feats, valid)
+    assert out.shape == (5, module.out_channels) == (5, 8)
+    plain = NECKS.build({"type": fusion, "channels": 4})
+    plain.load_state_dict(module.state_dict())
+    torch.testing.assert_close(out[:, :4], plain(feats, valid))
+    torch.testing.assert_close(out[0, 4:], feats[:, 0].var(dim=0, correction=0))
+    torch.testing.assert_close(out[1, 4:], feats[[0, 2], 1].var(dim=0, correction=0))
+    assert not out[2:, 4:].abs().gt(1e-12).any()
+    assert BackProjection(4, {"type": fusion, "variance": True}).out_channels == 9

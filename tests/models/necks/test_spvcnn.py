@@ -79,3 +79,12 @@ def test_automatic_mixed_precision():
 def test_widths_and_channels():
     assert SPVCNN(7, width=0.25).out_channels == 24
     assert SPVCNN(7, channels=(4, 8, 8, 6, 5)).stage2.blocks[0].skip.__class__.__name__ == "Identity"
+
+
+def test_blocks_are_the_residual_blocks_at_each_stride():
+    network, published = small(blocks=1), small()
+    left_out = [name for name in published.state_dict() if ".blocks.1." in name]
+    assert set(network.state_dict()) == set(published.state_dict()) - set(left_out)
+    network.load_state_dict({k: v for k, v in published.state_dict().items() if k not in left_out})
+    few, many = network(points(60)).feats, published(points(60)).feats
+    assert few.shape == many.shape and not torch.allclose(few, many)

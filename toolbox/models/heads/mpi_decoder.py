@@ -46,7 +46,7 @@ class MPIDecoder(nn.Module):
         channels: of the decoder at each of these levels, finest first: level i is twice as fine as features i.
         context_channels: of four layers that see farther, at a half and a quarter of the coarsest resolution.
         frequencies: see ``embed_position``.
-        output_levels: levels with an output, 0 the finest.
+        output_levels: levels with an output, 0 the finest; levels finer than all of these are not computed.
 
     Raises:
         UserError: not as many channels as levels, or no output at a level that there is.
@@ -68,13 +68,17 @@ class MPIDecoder(nn.Module):
                 f"does not fit an encoder of {levels} levels",
                 f"Give {levels} channels, and outputs out of levels 0 to {levels - 1}",
             )
-        self.frequencies = frequencies
+        self.frequencies, self.finest = frequencies, min(output_levels)
         embedded = 1 + 2 * frequencies
         sizes = (1, 3, 3, 1)
         incoming = [encoder_channels[-1], *context_channels[:-1]]
         self.context = nn.ModuleList(map(_context_block, incoming, context_channels, sizes))
         self.before, self.after = nn.ModuleList(), nn.ModuleList()
         for level, out_channels in enumerate(channels):
+            if level < self.finest:  # keeps the place of the level's weights
+                self.before.append(nn.Identity())
+                self.after.append(nn.Identity())
+                continue
             coarser = channels[level + 1] if level + 1 < levels else context_channels[-1] + embedded
             skipped = encoder_channels[level - 1] + embedded if level else 0
             self.before.append(_Block(coarser, out_channels))
@@ -99,7 +103,7 @@ class MPIDecoder(nn.Module):
             return torch.cat((repeated, embedding[..., None, None].expand(-1, -1, *values.shape[-2:])), dim=1)
 
         x, outputs = per_plane(self._context(features[-1])), {}
-        for level in reversed(range(len(features))):
+        for level in reversed(range(self.finest, len(features))):
             x = self.before[level](x)
             if level:
                 skipped = per_plane(features[level - 1])

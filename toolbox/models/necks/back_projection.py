@@ -60,7 +60,7 @@ class BackProjection(nn.Module):
     ):
         super().__init__()
         self.view_fusion = NECKS.build({"type": "MeanViewFusion"} | (view_fusion or {}) | {"channels": channels})
-        self.out_channels = channels + 1
+        self.out_channels = self.view_fusion.out_channels + 1
         self.chunk_size = chunk_size
         self.published_depth_norm = published_depth_norm
 

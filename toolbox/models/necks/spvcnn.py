@@ -51,29 +51,29 @@ class SparseResidualBlock(nn.Module):
         return x.replace(self.act(x.feats))
 
 
-class _Down(nn.Module):
-    """To the next coarser voxels, then two residual blocks."""
+def _residual_blocks(before: int, after: int, number: int, backend: str | None) -> nn.Sequential:
+    return nn.Sequential(*(SparseResidualBlock(after if i else before, after, backend) for i in range(number)))
 
-    def __init__(self, before: int, after: int, backend: str | None):
+
+class _Down(nn.Module):
+    """To the next coarser voxels, then residual blocks."""
+
+    def __init__(self, before: int, after: int, blocks: int, backend: str | None):
         super().__init__()
         self.down = SparseConvBlock(before, before, 2, stride=2, backend=backend)
-        self.blocks = nn.Sequential(
-            SparseResidualBlock(before, after, backend), SparseResidualBlock(after, after, backend)
-        )
+        self.blocks = _residual_blocks(before, after, blocks, backend)
 
     def forward(self, x: SparseTensor) -> SparseTensor:
         return self.blocks(self.down(x))
 
 
 class _Up(nn.Module):
-    """To the next finer voxels, beside what was there before, then two residual blocks."""
+    """To the next finer voxels, beside what was there before, then residual blocks."""
 
-    def __init__(self, before: int, skipped: int, after: int, backend: str | None):
+    def __init__(self, before: int, skipped: int, after: int, blocks: int, backend: str | None):
         super().__init__()
         self.up = SparseConvBlock(before, after, 2, stride=2, transposed=True, backend=backend)
-        self.blocks = nn.Sequential(
-            SparseResidualBlock(after + skipped, after, backend), SparseResidualBlock(after, after, backend)
-        )
+        self.blocks = _residual_blocks(after + skipped, after, blocks, backend)
 
     def forward(self, x: SparseTensor, skipped: SparseTensor) -> SparseTensor:
         return self.blocks(cat((self.up(x), skipped)))
@@ -103,6 +103,7 @@ class SPVCNN(nn.Module):
         width: factor of all ``channels`` (rounded down); NeuralRecon's 1, 0.5 and 0.25 from coarse to fine.
         voxel_size: edge of the finest voxels, in the unit of the points' coordinates.
         channels: of the stem, the two coarser strides, and the two ways back; the published ones by default.
+        blocks: residual blocks at each of the four strides after the stem.
         backend: of the sparse convolutions; see ``toolbox.sparse.get_backend``.
     """
 
@@ -112,6 +113,7 @@ class SPVCNN(nn.Module):
         width: float = 1.0,
         voxel_size: float = 0.04,
         channels: Sequence[int] = (32, 64, 128, 96, 96),
+        blocks: int = 2,
         backend: str | None = None,
     ):
         super().__init__()
@@ -119,10 +121,10 @@ class SPVCNN(nn.Module):
         self.voxel_size = voxel_size
         self.out_channels = fine_up
         self.stem = SparseConvBlock(in_channels, stem, backend=backend)
-        self.stage1 = _Down(stem, middle, backend)
-        self.stage2 = _Down(middle, coarse, backend)
-        self.up1 = _Up(coarse, middle, middle_up, backend)
-        self.up2 = _Up(middle_up, stem, fine_up, backend)
+        self.stage1 = _Down(stem, middle, blocks, backend)
+        self.stage2 = _Down(middle, coarse, blocks, backend)
+        self.up1 = _Up(coarse, middle, middle_up, blocks, backend)
+        self.up2 = _Up(middle_up, stem, fine_up, blocks, backend)
         self.coarse_points = _PointBranch(stem, coarse)
         self.fine_points = _PointBranch(coarse, fine_up)
 

@@ -21,22 +21,31 @@ def mean_over_views(
     return mean / count if divide_twice else mean
 
 
+def variance_over_views(feats: Float[Tensor, "v n c"], valid: Bool[Tensor, "v n"]) -> Float[Tensor, "n c"]:
+    """Variance over the views that see a voxel, 0 where fewer than two do."""
+    difference = torch.where(valid[..., None], feats - mean_over_views(feats, valid), 0)
+    return difference.square().sum(dim=0) / valid.sum(dim=0).clamp(min=1).to(feats.dtype)[:, None]
+
+
 @NECKS.register_module()
 class MeanViewFusion(nn.Module):
     """The mean over the views that see a voxel (Atlas, NeuralRecon).
 
     Args:
         channels: of the features.
+        variance: give the features' variance over the views as well, which tells whether they agree (MVSNet).
         published_double_division: divide the sum by the number of views twice, as the published MonoSelfRecon does.
     """
 
-    def __init__(self, channels: int, published_double_division: bool = False):
+    def __init__(self, channels: int, variance: bool = False, published_double_division: bool = False):
         super().__init__()
+        self.variance, self.out_channels = variance, channels * (2 if variance else 1)
         self.published_double_division = published_double_division
 
-    def forward(self, feats: Float[Tensor, "v n c"], valid: Bool[Tensor, "v n"]) -> Float[Tensor, "n c"]:
+    def forward(self, feats: Float[Tensor, "v n c"], valid: Bool[Tensor, "v n"]) -> Float[Tensor, "n d"]:
         """Features of ``n`` voxels in each view, and which views see them."""
-        return mean_over_views(feats, valid, self.published_double_division)
+        mean = mean_over_views(feats, valid, self.published_double_division)
+        return torch.cat((mean, variance_over_views(feats, valid)), dim=1) if self.variance else mean
 
 
 class ViewAttentionLayer(nn.Module):
@@ -69,11 +78,20 @@ class AttentionViewFusion(nn.Module):
     Args:
         channels: of the features; a multiple of ``num_heads``.
         num_layers, num_heads: of the transformer.
+        variance: see ``MeanViewFusion``; of the features as they come.
         published_double_division: see ``MeanViewFusion``.
     """
 
-    def __init__(self, channels: int, num_layers: int = 2, num_heads: int = 2, published_double_division: bool = False):
+    def __init__(
+        self,
+        channels: int,
+        num_layers: int = 2,
+        num_heads: int = 2,
+        variance: bool = False,
+        published_double_division: bool = False,
+    ):
         super().__init__()
+        self.variance, self.out_channels = variance, channels * (2 if variance else 1)
         self.layers = nn.ModuleList(ViewAttentionLayer(channels, num_heads) for _ in range(num_layers))
         self.published_double_division = published_double_division
 
@@ -86,6 +104,7 @@ class AttentionViewFusion(nn.Module):
             x = layer(x, open_to)
         return x.transpose(0, 1)
 
-    def forward(self, feats: Float[Tensor, "v n c"], valid: Bool[Tensor, "v n"]) -> Float[Tensor, "n c"]:
+    def forward(self, feats: Float[Tensor, "v n c"], valid: Bool[Tensor, "v n"]) -> Float[Tensor, "n d"]:
         """Features of ``n`` voxels in each view, and which views see them."""
-        return mean_over_views(self.attend(feats, valid), valid, self.published_double_division)
+        mean = mean_over_views(self.attend(feats, valid), valid, self.published_double_division)
+        return torch.cat((mean, variance_over_views(feats, valid)), dim=1) if self.variance else mean
