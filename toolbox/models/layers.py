@@ -1,7 +1,11 @@
 """Convolution, normalisation and activation in one module, in 2D and 3D."""
 
+import math
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from toolbox.errors import UserError
 
@@ -9,9 +13,13 @@ _BATCH_NORMS = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 _CHANNELS_PER_GROUP = 8
 
 
-def _is_single_cpu_volume(x: Tensor, weight: Tensor) -> bool:
+# PyTorch's own condition for oneDNN: B C D H of a single volume (its last axis does not count).
+_ONEDNN_MIN_SIZE = 20480
+
+
+def _is_single_cpu_volume(x: Tensor) -> bool:
     """Whether PyTorch may send the volume to its slow path, meant for tiny inputs, which takes ten times as long."""
-    plain = x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32
+    plain = x.device.type == "cpu" and x.dtype == torch.float32
     return plain and x.shape[0] == 1 and torch.backends.mkldnn.is_available() and not torch.is_autocast_enabled("cpu")
 
 
@@ -20,11 +28,46 @@ class Conv3d(nn.Conv3d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, D, H, W) -> (B, C', D', H', W')."""
-        if not _is_single_cpu_volume(x, self.weight):
+        return self.convolve(x, self.weight, self.bias)
+
+    def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """The convolution with other weights of the same shapes."""
+        settings = self.stride, self.padding, self.dilation
+        if not _is_single_cpu_volume(x):
+            return F.conv3d(x, weight, bias, *settings, self.groups)
+        return torch.mkldnn_convolution(x, weight, bias, self.padding, self.stride, self.dilation, self.groups)
+
+
+class ScoreConv3d(Conv3d):
+    """A ``Conv3d`` with kernel 3 and padding 1 to a single channel.
+
+    oneDNN computes sixteen output channels where one is asked for. In inference on a CPU the nine taps across depth and
+    rows are therefore output channels of a convolution along the columns; what they give is shifted and summed.
+    """
+
+    def __init__(self, in_channels: int):
+        super().__init__(in_channels, 1, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, D, H, W) -> (B, 1, D, H, W)."""
+        if x.device.type != "cpu" or torch.is_grad_enabled():
             return super().forward(x)
-        return torch.mkldnn_convolution(
-            x, self.weight, self.bias, self.padding, self.stride, self.dilation, self.groups
-        )
+        taps = self.weight[0].permute(1, 2, 0, 3).reshape(9, -1, 1, 1, 3)
+        if _is_single_cpu_volume(x):
+            parts = torch.mkldnn_convolution(x, taps, None, (0, 0, 1), (1, 1, 1), (1, 1, 1), 1)
+        else:
+            parts = F.conv3d(x, taps, padding=(0, 0, 1))
+        depth, height = x.shape[2:4]
+        total = parts[:, 4] + self.bias.to(parts.dtype)
+        for tap in (0, 1, 2, 3, 5, 6, 7, 8):
+            (to_d, from_d), (to_h, from_h) = _overlap(tap // 3 - 1, depth), _overlap(tap % 3 - 1, height)
+            total[:, to_d, to_h] += parts[:, tap, from_d, from_h]
+        return total[:, None]
+
+
+def _overlap(shift: int, size: int) -> tuple[slice, slice]:
+    """Positions i, and i + shift, where both lie in [0, size)."""
+    return slice(max(0, -shift), size - max(0, shift)), slice(max(0, shift), size + min(0, shift))
 
 
 class ConvTranspose3d(nn.ConvTranspose3d):
@@ -32,13 +75,39 @@ class ConvTranspose3d(nn.ConvTranspose3d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, D, H, W) -> (B, C', D', H', W')."""
-        if not _is_single_cpu_volume(x, self.weight):
-            return super().forward(x)
-        return super().forward(x.expand(2, -1, -1, -1, -1))[:1]
+        return self.convolve(x, self.weight, self.bias)
+
+    def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """The transposed convolution with other weights of the same shapes."""
+        settings = self.stride, self.padding, self.output_padding, self.groups, self.dilation
+        if not _is_single_cpu_volume(x) or math.prod(x.shape[:4]) > _ONEDNN_MIN_SIZE:
+            return F.conv_transpose3d(x, weight, bias, *settings)
+        onednn = getattr(torch.ops.mkldnn, "_convolution_transpose_pointwise", None)
+        if onednn is not None and not torch.is_grad_enabled():
+            extent = self.padding, self.output_padding, self.stride, self.dilation
+            return onednn(x, weight, bias, *extent, self.groups, "none", [], "")
+        return F.conv_transpose3d(x.expand(2, -1, -1, -1, -1), weight, bias, *settings)[:1]
 
 
-_CONVS = {2: nn.Conv2d, 3: Conv3d}
-_TRANSPOSED = {2: nn.ConvTranspose2d, 3: ConvTranspose3d}
+class Conv2d(nn.Conv2d):
+    """``nn.Conv2d`` that can be called with other weights."""
+
+    def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """The convolution with other weights of the same shapes."""
+        return F.conv2d(x, weight, bias, self.stride, self.padding, self.dilation, self.groups)
+
+
+class ConvTranspose2d(nn.ConvTranspose2d):
+    """``nn.ConvTranspose2d`` that can be called with other weights."""
+
+    def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """The transposed convolution with other weights of the same shapes."""
+        settings = self.stride, self.padding, self.output_padding, self.groups, self.dilation
+        return F.conv_transpose2d(x, weight, bias, *settings)
+
+
+_CONVS = {2: Conv2d, 3: Conv3d}
+_TRANSPOSED = {2: ConvTranspose2d, 3: ConvTranspose3d}
 
 
 def build_norm(norm: str | None, channels: int, dims: int) -> nn.Module:
@@ -87,4 +156,14 @@ class ConvBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, ...) -> (B, C', ...)."""
-        return self.act(self.norm(self.conv(x)))
+        if self.training or not isinstance(self.norm, _BatchNorm):
+            return self.act(self.norm(self.conv(x)))
+        return self.act(self.conv.convolve(x, *self._folded()))
+
+    def _folded(self) -> tuple[Tensor, Tensor]:
+        """Weight and bias of the convolution that normalises by the running statistics, too."""
+        norm = self.norm
+        scale = torch.rsqrt(norm.running_var + norm.eps) * norm.weight
+        shape = (1, -1) if self.conv.transposed else (-1, 1)
+        weight = self.conv.weight * scale.reshape(*shape, *(1,) * (self.conv.weight.ndim - 2))
+        return weight, norm.bias - norm.running_mean * scale

@@ -9,12 +9,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from toolbox.models.layers import Conv3d, ConvBlock
+from toolbox.models.layers import ConvBlock, ScoreConv3d
 from toolbox.registry import COST_VOLUMES
 
 
 def _block(before: int, after: int, norm: str | None, stride: int = 1, up: bool = False) -> ConvBlock:
     return ConvBlock(before, after, dims=3, stride=stride, norm=norm, transposed=up)
+
+
+def _add(x: Tensor, skip: Tensor) -> Tensor:
+    """The sum; into ``x`` where no gradient needs it: a volume is the largest thing there is."""
+    return x + skip if torch.is_grad_enabled() else x.add_(skip)
 
 
 @COST_VOLUMES.register_module()
@@ -42,15 +47,15 @@ class HourglassRegularizer(nn.Module):
         self.conv4a = _block(c2, c2, norm)
         self.conv5 = _block(c2, c1, norm, up=True)
         self.conv6 = _block(c1, c0, norm, stride=2, up=True)
-        self.prob0 = Conv3d(c0, 1, 3, padding=1)
+        self.prob0 = ScoreConv3d(c0)
 
     def forward(self, volume: Float[Tensor, "b c d h w"]) -> Float[Tensor, "b d h w"]:
         """Scores; the softmax over d is the caller's."""
         x0 = self.conv0a(self.conv0(volume.contiguous(memory_format=torch.channels_last_3d)))
         x2 = self.conv2a(self.conv2(self.conv1(x0)))
         x4 = self.conv4a(self.conv4(self.conv3(x2)))
-        x5 = x2 + self.conv5(x4)
-        x6 = x0 + self.conv6(x5)
+        x5 = _add(self.conv5(x4), x2)
+        x6 = _add(self.conv6(x5), x0)
         return self.prob0(x6)[:, 0]
 
 
@@ -76,7 +81,7 @@ class UNetRegularizer(nn.Module):
             for fine, coarse in pairwise(channels)
         )
         self.up = nn.ModuleList(_block(coarse, fine, norm, stride=2, up=True) for fine, coarse in pairwise(channels))
-        self.prob = Conv3d(channels[0], 1, 3, padding=1)
+        self.prob = ScoreConv3d(channels[0])
 
     def forward(self, volume: Float[Tensor, "b c d h w"]) -> Float[Tensor, "b d h w"]:
         """Scores; the softmax over d is the caller's."""
@@ -85,5 +90,5 @@ class UNetRegularizer(nn.Module):
             skips.append(down(skips[-1]))
         x = skips.pop()
         for up in reversed(self.up):
-            x = skips.pop() + up(x)
+            x = _add(up(x), skips.pop())
         return self.prob(x)[:, 0]
