@@ -4,7 +4,6 @@ import torch
 from scipy.ndimage import maximum_filter
 
 from toolbox.fusion import average_consistent_depth, check_geometric_consistency, filter_confidence
-from toolbox.fusion.views import stack_padded
 
 
 def tensors(views):
@@ -18,7 +17,7 @@ def check(views, ref_depth=None, max_reprojection_px=0.5, max_relative_depth=0.0
     depths, intrinsics, cameras = tensors(views)
     ref_depth = depths[0] if ref_depth is None else ref_depth
     limits = (max_reprojection_px, max_relative_depth)
-    sources = (stack_padded(depths[1:]), intrinsics[1:], cameras[1:])
+    sources = (torch.stack(depths[1:]), intrinsics[1:], cameras[1:])
     return check_geometric_consistency(ref_depth, intrinsics[0], cameras[0], *sources, *limits)
 
 
@@ -186,10 +185,11 @@ def test_unknown_depth_and_points_behind_the_source_are_never_consistent(front):
     assert (averaged[10:20] == 0).all()
 
 
-def test_smaller_sources_may_be_padded(front):
+def test_beyond_a_map_is_as_zeros(front):
     depths, intrinsics, cameras = tensors(front[:2])
     cut = depths[1][:50, :60]
-    padded = stack_padded([cut, depths[1]])[:1]
+    padded = torch.zeros_like(depths[1])[None]
+    padded[:, :50, :60] = cut
     results = [
         check_geometric_consistency(
             depths[0], intrinsics[0], cameras[0], source, intrinsics[1:], cameras[1:], 0.5, 0.01

@@ -173,6 +173,16 @@ def merge_for_surface(cloud: PointCloud, recipe: FusionRecipe) -> MergedCells:
     return merge_in_cells(replace(cloud, spacing=spacing), max(recipe.surface_voxel, 1e-6) * spacing)
 
 
+@dataclass(frozen=True)
+class ViewPoints:
+    """The points of one view; ``footprint`` is the median size of a pixel at them, in the scene's unit."""
+
+    xyz: Float32[np.ndarray, "n 3"]
+    rgb: UInt8[np.ndarray, "n 3"]
+    view_id: int
+    footprint: float
+
+
 class CloudBuilder:
     """Collects the points of view after view, merging them in cells whenever they exceed the recipe's maximum."""
 
@@ -182,18 +192,13 @@ class CloudBuilder:
         self._footprints: list[tuple[float, int]] = []
         self._cell = 0.0
 
-    def add(
-        self,
-        xyz: Float32[np.ndarray, "n 3"],
-        rgb: UInt8[np.ndarray, "n 3"],
-        view_id: int,
-        footprint: Float[np.ndarray, " n"],
-    ) -> None:
-        """Add the points of a view; ``footprint`` is the size of a pixel at each."""
-        if not len(xyz):
+    def add(self, points: ViewPoints) -> None:
+        """Add the points of a view."""
+        if not len(points.xyz):
             return
-        self._parts.append((PointCloud(xyz, rgb, np.full(len(xyz), view_id, np.int32)), None))
-        self._footprints.append((float(np.median(footprint)), len(xyz)))
+        view_id = np.full(len(points.xyz), points.view_id, np.int32)
+        self._parts.append((PointCloud(points.xyz, points.rgb, view_id), None))
+        self._footprints.append((points.footprint, len(points.xyz)))
         if sum(len(part) for part, _ in self._parts) > self._recipe.max_points:
             self._shrink()
 

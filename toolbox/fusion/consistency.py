@@ -11,16 +11,20 @@ reference's pixels,
 exactly; no second projection is needed, and nothing cancels.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from toolbox.geometry import pixel_grid, relative_projection
 
-BLOCK = 8192  # pixels compared at a time: with ten sources a block's arrays stay in the cache
+from .sampling import sample_bilinear
+
+# Pixels compared at a time: with ten sources a block's arrays stay in a core's cache; a GPU wants many.
+_BLOCKS = {"cpu": 4096}
+_BLOCK_ELSEWHERE = 2**18
 
 
 @dataclass(frozen=True)
@@ -39,12 +43,30 @@ class GeometricConsistency:
     count: Int[Tensor, "h w"]
 
 
+@dataclass(frozen=True)
+class Samples:
+    """Pixels of a reference in its sources. They live in work space: the next block of pixels overwrites them.
+
+    Attributes:
+        x, y: positions in the source, in pixels; far outside for points behind it.
+        inverse_z: 1 / (depth of the point in the source); a huge number behind it.
+        seen: depth in the source's map there: bilinear at the exact position, 0 outside.
+        spare: more work space.
+    """
+
+    x: Float[Tensor, "v n"]
+    y: Float[Tensor, "v n"]
+    inverse_z: Float[Tensor, "v n"]
+    seen: Float[Tensor, "v n"]
+    spare: Float[Tensor, "v n"]
+
+
 class SourceViews:
-    """Source depth maps as one reference sees them: what is constant over its pixels.
+    """Source depth maps as one reference sees them: what is constant over its pixels, and work space.
 
     Args:
         ref_intrinsics, ref_world_to_cam: of the reference.
-        src_depths: 0 where unknown.
+        src_depths: 0 where unknown; of any sizes.
         src_intrinsics, src_world_to_cam: of the sources.
     """
 
@@ -52,80 +74,83 @@ class SourceViews:
         self,
         ref_intrinsics: Float[Tensor, "3 3"],
         ref_world_to_cam: Float[Tensor, "4 4"],
-        src_depths: Float[Tensor, "v hs ws"],
+        src_depths: Sequence[Float[Tensor, "_ _"]],
         src_intrinsics: Float[Tensor, "v 3 3"],
         src_world_to_cam: Float[Tensor, "v 4 4"],
     ):
-        count, height, width = src_depths.shape
+        count, dtype = len(src_depths), src_depths[0].dtype
         reference = (ref_intrinsics.double().expand(count, 3, 3), ref_world_to_cam.double().expand(count, 4, 4))
         source = (src_intrinsics.double(), src_world_to_cam.double())
         matrix, offset = relative_projection(*reference, *source)
-        _, centres = relative_projection(*source, *reference)
         self.depths = src_depths
-        self.extent = torch.tensor([max(width - 1, 1), max(height - 1, 1)], dtype=torch.float64, device=matrix.device)
-        # z_src (x, y, 1) = projection (x d, y d, d, 1), positions in [-1, 1] over the image, as the sampler takes them.
-        normalise = torch.diag(torch.cat((2 / self.extent, self.extent.new_ones(1))))
-        normalise[:2, 2] = -1
-        projection = normalise @ torch.cat((matrix, offset[..., None]), dim=-1)
-        self.projection = projection.reshape(3 * count, 4).to(src_depths.dtype)
-        self.centres = centres.to(src_depths.dtype)  # in the reference's frame, times its intrinsics
+        # z_src (x, y, 1) = projection (x d, y d, d, 1); a row is (v, 1) for each of the four.
+        self.projection = torch.cat((matrix, offset[..., None]), dim=-1).to(dtype)[..., None].permute(1, 2, 0, 3)
+        _, centres = relative_projection(*source, *reference)
+        self.centres = centres.T[..., None]  # in the reference's frame, times its intrinsics; float64
+        self.block = _BLOCKS.get(matrix.device.type, _BLOCK_ELSEWHERE)
+        self._space = torch.empty(5, count, self.block, dtype=dtype, device=matrix.device)
 
-    def sample(
-        self, xy: Float[Tensor, "n 2"], depth: Float[Tensor, " n"]
-    ) -> tuple[Float[Tensor, "v n 2"], Float[Tensor, "v n"], Float[Tensor, "v n"]]:
-        """Project reference pixels at their depths into the sources.
-
-        Returns:
-            Positions in [-1, 1] over the image (far outside for points behind the source), the points' depth in the
-            source (a tiny positive number behind it), and the depth in the source's map there: bilinear, 0 outside.
-        """
-        homogeneous = torch.stack((xy[:, 0] * depth, xy[:, 1] * depth, depth, torch.ones_like(depth)))
-        points = (self.projection @ homogeneous).reshape(len(self.depths), 3, -1)
-        z = points[:, 2].clamp_min(1e-12)
-        position = torch.empty(*z.shape, 2, dtype=z.dtype, device=z.device)
-        torch.div(points[:, 0], z, out=position[..., 0])
-        torch.div(points[:, 1], z, out=position[..., 1])
-        seen = F.grid_sample(self.depths[:, None], position[:, None], align_corners=True)
-        return position, z, seen[:, 0, 0]
+    def sample(self, x: Float[Tensor, " n"], y: Float[Tensor, " n"], depth: Float[Tensor, " n"]) -> Samples:
+        """Project at most ``block`` reference pixels at their depths into the sources."""
+        x_src, y_src, z_src, seen, spare = self._space[..., : len(depth)]
+        across, down = x * depth, y * depth
+        for target, (by_x, by_y, by_1, offset) in zip((x_src, y_src, z_src), self.projection, strict=True):
+            torch.mul(across, by_x, out=target).addcmul_(by_y, down).addcmul_(by_1, depth).add_(offset)
+        inverse = z_src.clamp_min_(1e-12).reciprocal_()
+        x_src.mul_(inverse)
+        y_src.mul_(inverse)
+        for i, depths in enumerate(self.depths):
+            sample_bilinear(depths, x_src[i], y_src[i], out=seen[i])
+        return Samples(x_src, y_src, inverse, seen, spare)
 
     def compare(
         self,
-        xy: Float[Tensor, "n 2"],
+        x: Float[Tensor, " n"],
+        y: Float[Tensor, " n"],
         depth: Float[Tensor, " n"],
         max_reprojection_px: float,
         max_relative_depth: float,
-    ) -> tuple[Bool[Tensor, "v n"], Float[Tensor, "v n"]]:
-        """Which sources agree with reference pixels at their depths, and the depth that each gives them."""
-        _, z, seen = self.sample(xy, depth)
-        mask = seen > 0
-        change = 1 - seen.div_(z)
-        shift = (self.centres[:, 2:] - depth).mul_(change)
-        returned = shift + depth
-        in_limits = self.centres / max_reprojection_px  # so that displacements are measured in the limit
-        across_x = (in_limits[:, 2:] * xy[:, 0]).sub_(in_limits[:, :1])
-        across_y = (in_limits[:, 2:] * xy[:, 1]).sub_(in_limits[:, 1:2])
-        displacement = across_x.square_().add_(across_y.square_()).mul_(change.square_())
-        mask &= displacement < returned.square()
-        # With limits of at most 1 this also refuses points that come back behind the reference.
-        mask &= shift.abs_() < depth * max_relative_depth
-        return mask, returned
+    ) -> Iterator[tuple[Float[Tensor, "v m"], Float[Tensor, "v m"]]]:
+        """Which sources agree with reference pixels at their depths, and what they add to these depths.
+
+        Yields:
+            For one block of pixels after another 1 where the source agrees within both limits and 0 elsewhere, and
+            (depth that comes back) - (depth). They live in work space: the next block overwrites them.
+        """
+        centre_x, centre_y, centre_z = self.centres / max_reprojection_px  # displacements are measured in the limit
+        # |centre_xy - xy centre_z|^2 = ends (x^2 + y^2, x, y, 1)
+        ends = (centre_z**2, -2 * centre_z * centre_x, -2 * centre_z * centre_y, centre_x**2 + centre_y**2)
+        by_square, by_x, by_y, by_1 = (end.to(depth.dtype) for end in ends)
+        source_z = self.centres[2].to(depth.dtype)
+        for x_block, y_block, d in zip(*(values.split(self.block) for values in (x, y, depth)), strict=True):
+            found = self.sample(x_block, y_block, d)
+            mask = torch.gt(found.seen, 0, out=found.spare)
+            change = found.seen.mul_(found.inverse_z).sub_(1)
+            shift = torch.sub(d, source_z, out=found.x).mul_(change)
+            # With limits of at most 1 this also refuses points that come back behind the reference.
+            mask.mul_(torch.lt(torch.abs(shift, out=found.y), d * max_relative_depth, out=found.y))
+            square = torch.mul(x_block.square().addcmul_(y_block, y_block), by_square, out=found.y)
+            square.addcmul_(by_x, x_block).addcmul_(by_y, y_block).add_(by_1)
+            displacement = square.mul_(change.square_())
+            returned = torch.add(shift, d, out=change)
+            mask.mul_(torch.lt(displacement, returned.square_(), out=displacement))
+            yield mask, shift
 
     def agreement(
         self,
-        xy: Float[Tensor, "n 2"],
+        x: Float[Tensor, " n"],
+        y: Float[Tensor, " n"],
         depth: Float[Tensor, " n"],
         max_reprojection_px: float,
         max_relative_depth: float,
-    ) -> tuple[Int[Tensor, " n"], Float[Tensor, " n"]]:
+    ) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
         """Number of sources that agree with each pixel, and its depth averaged over them and itself."""
-        counts, averages = [], []
-        for xy_block, depth_block in zip(xy.split(BLOCK), depth.split(BLOCK), strict=True):
-            mask, returned = self.compare(xy_block, depth_block, max_reprojection_px, max_relative_depth)
-            weight = mask.to(depth.dtype)
-            count = weight.sum(0)
-            averages.append(returned.mul_(weight).sum(0).add_(depth_block).div_(count + 1))
-            counts.append(count)
-        return torch.cat(counts).long(), torch.cat(averages)
+        count, average = torch.empty_like(depth), torch.empty_like(depth)
+        blocks = self.compare(x, y, depth, max_reprojection_px, max_relative_depth)
+        for n, total, (mask, shift) in zip(count.split(self.block), average.split(self.block), blocks, strict=True):
+            torch.sum(mask, 0, out=n)
+            torch.sum(shift.mul_(mask), 0, out=total)
+        return count, average.div_(count + 1).add_(depth)
 
 
 def filter_confidence(
@@ -155,16 +180,12 @@ def check_geometric_consistency(
         max_reprojection_px: distance of the reprojected pixel, in reference pixels.
         max_relative_depth: |reprojected depth - depth| / depth; at most 1.
     """
-    height, width = ref_depth.shape
-    sources = SourceViews(ref_intrinsics, ref_world_to_cam, src_depths, src_intrinsics, src_world_to_cam)
-    xy, depth = pixel_grid(height, width, ref_depth).reshape(-1, 2), ref_depth.reshape(-1)
-    parts = [
-        sources.compare(xy_block, depth_block, max_reprojection_px, max_relative_depth)
-        for xy_block, depth_block in zip(xy.split(BLOCK), depth.split(BLOCK), strict=True)
-    ]
-    mask = torch.cat([part[0] for part in parts], dim=1).reshape(-1, height, width)
-    returned = torch.cat([part[1] for part in parts], dim=1).reshape(-1, height, width)
-    return GeometricConsistency(mask, returned, mask.sum(0))
+    sources = SourceViews(ref_intrinsics, ref_world_to_cam, src_depths.unbind(0), src_intrinsics, src_world_to_cam)
+    x, y = pixel_grid(*ref_depth.shape, like=ref_depth).reshape(-1, 2).T.contiguous()
+    blocks = sources.compare(x, y, ref_depth.reshape(-1), max_reprojection_px, max_relative_depth)
+    masks, shifts = zip(*((mask > 0, shift.clone()) for mask, shift in blocks), strict=True)
+    mask, shift = (torch.cat(parts, dim=1).unflatten(1, ref_depth.shape) for parts in (masks, shifts))
+    return GeometricConsistency(mask, shift.add_(ref_depth), mask.sum(0))
 
 
 def average_consistent_depth(

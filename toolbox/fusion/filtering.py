@@ -2,17 +2,17 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float32
 from torch import Tensor
 
-from toolbox.geometry import pixel_grid
-
 from .consistency import SourceViews, filter_confidence
 from .recipe import FusionRecipe
-from .views import ArrayCache, FusionView, check_sources, stack_padded
+from .threads import in_threads
+from .views import ArrayCache, FusionView, check_sources
 
 Progress = Callable[[int, int], None]
 Sources = Mapping[int, Sequence[int]]
@@ -50,7 +50,8 @@ class Candidates:
 
     size: tuple[int, int]
     index: Tensor  # into the flattened map
-    xy: Tensor
+    x: Tensor
+    y: Tensor
     depth: Tensor
     known: int
 
@@ -85,12 +86,6 @@ class SceneMaps:
         matrices = ([self.views[i].intrinsics for i in ids], [self.views[i].world_to_cam for i in ids])
         return tuple(torch.from_numpy(np.array(m, dtype=np.float64)).to(self.device) for m in matrices)
 
-    def source_depths(self, ids: Sequence[int]) -> Tensor:
-        return stack_padded([self.depths[i] for i in ids])
-
-    def source_images(self, ids: Sequence[int]) -> Tensor:
-        return stack_padded([self.images[i] for i in ids])
-
     def candidates(self, view: FusionView) -> Candidates:
         depth = view.read_depth()
         size = tuple(depth.shape)
@@ -101,7 +96,8 @@ class SceneMaps:
         depth = depth.to(self.device)
         flat = depth.reshape(-1)
         index = flat.nonzero()[:, 0]
-        return Candidates(size, index, pixel_grid(*size, like=depth).reshape(-1, 2)[index], flat[index], known)
+        y, x = (values.to(depth) for values in (index // size[1], index % size[1]))
+        return Candidates(size, index, x, y, flat[index], known)
 
 
 def filter_by_consistency(
@@ -111,7 +107,7 @@ def filter_by_consistency(
     progress: Progress | None = None,
     device: torch.device | str = "cpu",
 ) -> Iterator[FilteredDepth]:
-    """Filter depth maps by confidence and geometric consistency, one after the other.
+    """Filter depth maps by confidence and geometric consistency; several at a time, given out in order.
 
     Args:
         sources: for each view's id the ids of its source views, best first.
@@ -120,25 +116,41 @@ def filter_by_consistency(
     Raises:
         UserError: no views, unknown sources, no view with enough of them, or maps of different sizes.
     """
+    return each_filtered(lambda filtered: filtered, views, sources, recipe, progress, device)
+
+
+def each_filtered(
+    use: Callable[[FilteredDepth], Any],
+    views: Sequence[FusionView],
+    sources: Sources,
+    recipe: FusionRecipe,
+    progress: Progress | None,
+    device: torch.device | str,
+) -> Iterator[Any]:
+    """What ``use`` makes of each depth map of ``filter_by_consistency``, in the thread that filtered it."""
     chosen = check_sources(views, sources, recipe.num_sources, recipe.min_views)
     maps = SceneMaps(views, recipe, device, confident_only=False)
-    for done, view in enumerate(views, start=1):
-        pixels = maps.candidates(view)
-        depth = torch.zeros(pixels.size, device=device)
-        consistent = 0
-        if len(pixels.index) and len(chosen[view.id]) >= recipe.min_views:
-            ids = chosen[view.id]
-            (intrinsics,), (world_to_cam,) = maps.cameras([view.id])
-            compared = SourceViews(intrinsics, world_to_cam, maps.source_depths(ids), *maps.cameras(ids))
-            limits = (recipe.max_reprojection_px, recipe.max_relative_depth)
-            count, average = compared.agreement(pixels.xy, pixels.depth, *limits)
-            enough = count >= recipe.min_views
-            depth.view(-1)[pixels.index[enough]] = average[enough]
-            consistent = int(enough.sum())
-        counts = ViewCounts(view.id, depth.numel(), pixels.known, len(pixels.index), consistent)
-        yield FilteredDepth(view, depth.cpu().numpy(), counts)
+    used = in_threads(lambda view: use(_filter_view(view, chosen[view.id], maps, recipe)), views)
+    for done, result in enumerate(used, start=1):
+        yield result
         if progress:
             progress(done, len(views))
+
+
+def _filter_view(view: FusionView, ids: Sequence[int], maps: SceneMaps, recipe: FusionRecipe) -> FilteredDepth:
+    pixels = maps.candidates(view)
+    depth = torch.zeros(pixels.size, device=maps.device)
+    consistent = 0
+    if len(pixels.index) and len(ids) >= recipe.min_views:
+        (intrinsics,), (world_to_cam,) = maps.cameras([view.id])
+        sources = SourceViews(intrinsics, world_to_cam, [maps.depths[i] for i in ids], *maps.cameras(ids))
+        limits = (recipe.max_reprojection_px, recipe.max_relative_depth)
+        count, average = sources.agreement(pixels.x, pixels.y, pixels.depth, *limits)
+        enough = count >= recipe.min_views
+        depth.view(-1)[pixels.index[enough]] = average[enough]
+        consistent = int(enough.sum())
+    counts = ViewCounts(view.id, depth.numel(), pixels.known, len(pixels.index), consistent)
+    return FilteredDepth(view, depth.cpu().numpy(), counts)
 
 
 def focal_length(view: FusionView) -> float:

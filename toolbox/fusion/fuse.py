@@ -7,10 +7,11 @@ import torch
 
 from toolbox.geometry import camera_centre
 
-from .cloud import CloudBuilder, PointCloud
+from .cloud import CloudBuilder, PointCloud, ViewPoints
 from .disparity import DisparityFusion
-from .filtering import Progress, SceneMaps, Sources, ViewCounts, filter_by_consistency, focal_length
+from .filtering import FilteredDepth, Progress, SceneMaps, Sources, ViewCounts, each_filtered, focal_length
 from .recipe import FusionRecipe
+from .threads import in_threads
 from .views import FusionView, check_sources
 
 
@@ -36,14 +37,10 @@ def fuse_by_consistency(
         UserError: no views, unknown sources, no view with enough of them, or maps of different sizes.
     """
     builder, counts = CloudBuilder(recipe), []
-    for filtered in filter_by_consistency(views, sources, recipe, progress, device):
-        view = filtered.view
+    for filtered, points in each_filtered(_with_points, views, sources, recipe, progress, device):
         if save_filtered:
-            save_filtered(view.id, filtered.depth)
-        kept = filtered.depth > 0
-        depth = filtered.depth[kept]
-        image = view.read_image(filtered.depth.shape)
-        builder.add(_world_points(view, kept, depth), image[kept], view.id, depth / focal_length(view))
+            save_filtered(filtered.view.id, filtered.depth)
+        builder.add(points)
         counts.append(filtered.counts)
     return builder.build(_total(counts, recipe)), counts
 
@@ -63,42 +60,66 @@ def fuse_by_disparity(
     chosen = check_sources(views, sources, recipe.num_sources, recipe.min_views)
     maps = SceneMaps(views, recipe, device, confident_only=True)
     builder, counts = CloudBuilder(recipe), []
-    for done, view in enumerate(views, start=1):
-        pixels, ids, consistent = maps.candidates(view), chosen[view.id], 0
-        filtered = torch.zeros(pixels.size, device=device)
-        if len(pixels.index) and len(ids) >= recipe.min_views:
-            (intrinsics,), (world_to_cam,) = maps.cameras([view.id])
-            rgb = maps.images[view.id].reshape(-1, 3)[pixels.index]
-            fusion = DisparityFusion(
-                intrinsics,
-                world_to_cam,
-                maps.source_depths(ids),
-                maps.source_images(ids),
-                *maps.cameras(ids),
-                threshold=recipe.disparity_threshold,
-                floor_pixel=recipe.disparity_pixel == "floor",
-            )
-            count, points, colours = fusion.fuse(pixels.xy, pixels.depth, rgb)
-            enough = count >= recipe.min_views
-            xyz = points[enough].double() + camera_centre(world_to_cam)
-            footprint = (pixels.depth[enough] / focal_length(view)).cpu().numpy()
-            builder.add(xyz.float().cpu().numpy(), colours[enough].cpu().numpy(), view.id, footprint)
-            filtered.view(-1)[pixels.index[enough]] = points[enough] @ world_to_cam[2, :3].to(points)
-            consistent = int(enough.sum())
+    fused = in_threads(lambda view: _fuse_view(view, chosen[view.id], maps, recipe), views)
+    for done, (filtered, points) in enumerate(fused, start=1):
         if save_filtered:
-            save_filtered(view.id, filtered.cpu().numpy())
-        counts.append(ViewCounts(view.id, int(np.prod(pixels.size)), pixels.known, len(pixels.index), consistent))
+            save_filtered(filtered.view.id, filtered.depth)
+        builder.add(points)
+        counts.append(filtered.counts)
         if progress:
             progress(done, len(views))
     return builder.build(_total(counts, recipe)), counts
 
 
-def _world_points(view: FusionView, kept: np.ndarray, depth: np.ndarray) -> np.ndarray:
-    """World points (n, 3) float32 of the pixels kept, computed in float64."""
-    y, x = np.nonzero(kept)
+def _fuse_view(
+    view: FusionView, ids: Sequence[int], maps: SceneMaps, recipe: FusionRecipe
+) -> tuple[FilteredDepth, ViewPoints]:
+    """The averaged points of a view, and their depth in it."""
+    pixels = maps.candidates(view)
+    depth = torch.zeros(pixels.size, device=maps.device)
+    xyz, rgb = depth.new_zeros(0, 3, dtype=torch.float64), torch.zeros(0, 3, dtype=torch.uint8)
+    if len(pixels.index) and len(ids) >= recipe.min_views:
+        (intrinsics,), (world_to_cam,) = maps.cameras([view.id])
+        fusion = DisparityFusion(
+            intrinsics,
+            world_to_cam,
+            [maps.depths[i] for i in ids],
+            [maps.images[i] for i in ids],
+            *maps.cameras(ids),
+            threshold=recipe.disparity_threshold,
+            floor_pixel=recipe.disparity_pixel == "floor",
+        )
+        own = maps.images[view.id].reshape(-1, 3)[pixels.index]
+        count, points, colours = fusion.fuse(pixels.x, pixels.y, pixels.depth, own)
+        enough = count >= recipe.min_views
+        points, rgb, index = points[enough], colours[enough], pixels.index[enough]
+        xyz = points.double() + camera_centre(world_to_cam)
+        depth.view(-1)[index] = points @ world_to_cam[2, :3].to(points)
+    filtered = depth.cpu().numpy()
+    part = ViewPoints(xyz.float().cpu().numpy(), rgb.cpu().numpy(), view.id, _median_footprint(view, filtered))
+    counts = ViewCounts(view.id, depth.numel(), pixels.known, len(pixels.index), len(part.xyz))
+    return FilteredDepth(view, filtered, counts), part
+
+
+def _with_points(filtered: FilteredDepth) -> tuple[FilteredDepth, ViewPoints]:
+    """A filtered depth map and its points in the world, computed in float64."""
+    view, depth = filtered.view, filtered.depth
+    kept = depth > 0
+    row, column = np.nonzero(kept)
+    z = depth[kept].astype(np.float64)
     cam_to_world = np.asarray(view.world_to_cam[:3, :3], np.float64).T
-    rays = np.stack((x, y, np.ones_like(x)), axis=1) @ (cam_to_world @ np.linalg.inv(view.intrinsics)).T
-    return (rays * depth[:, None] - cam_to_world @ view.world_to_cam[:3, 3]).astype(np.float32)
+    rays, centre = cam_to_world @ np.linalg.inv(view.intrinsics), -cam_to_world @ view.world_to_cam[:3, 3]
+    xyz = np.empty((len(z), 3), np.float32)
+    for axis in range(3):  # a matrix product with three columns would take several times as long
+        xyz[:, axis] = (rays[axis, 0] * column + rays[axis, 1] * row + rays[axis, 2]) * z + centre[axis]
+    rgb = view.read_image(depth.shape)[kept]
+    return filtered, ViewPoints(xyz, rgb, view.id, _median_footprint(view, depth))
+
+
+def _median_footprint(view: FusionView, depth: np.ndarray) -> float:
+    """Median size of a pixel where there is depth, or 0."""
+    kept = depth[depth > 0]
+    return float(np.median(kept)) / focal_length(view) if len(kept) else 0.0
 
 
 def _total(counts: Sequence[ViewCounts], recipe: FusionRecipe) -> dict[str, int]:

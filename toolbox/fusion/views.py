@@ -3,10 +3,11 @@
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from threading import Lock
 
 import numpy as np
 import torch
-from jaxtyping import Float, Shaped, UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from toolbox.errors import UserError
@@ -71,13 +72,18 @@ class FusionView:
 
 
 class ArrayCache:
-    """Arrays of views by id, least recently used ones dropped beyond a number of bytes."""
+    """Arrays of views by id, least recently used ones dropped beyond a number of bytes; for several threads."""
 
     def __init__(self, load: Callable[[int], Tensor], max_bytes: int = 256 * 2**20):
         self._load, self._max_bytes, self._held_bytes = load, max_bytes, 0
         self._arrays: OrderedDict[int, Tensor] = OrderedDict()
+        self._lock = Lock()
 
     def __getitem__(self, view_id: int) -> Tensor:
+        with self._lock:
+            return self._get(view_id)
+
+    def _get(self, view_id: int) -> Tensor:
         if view_id in self._arrays:
             self._arrays.move_to_end(view_id)
             return self._arrays[view_id]
@@ -87,17 +93,6 @@ class ArrayCache:
         while self._held_bytes > self._max_bytes and len(self._arrays) > 1:
             self._held_bytes -= self._arrays.popitem(last=False)[1].nbytes
         return array
-
-
-def stack_padded(maps: Sequence[Tensor]) -> Shaped[Tensor, "v h w *c"]:
-    """Stack maps of any sizes, zeros to the right and below: what lies outside a map reads as 0 anyway."""
-    height, width = max(m.shape[0] for m in maps), max(m.shape[1] for m in maps)
-    if all(m.shape == (height, width) for m in maps):
-        return torch.stack(list(maps))
-    stacked = maps[0].new_zeros(len(maps), height, width, *maps[0].shape[2:])
-    for target, source in zip(stacked, maps, strict=True):
-        target[: source.shape[0], : source.shape[1]] = source
-    return stacked
 
 
 def check_sources(
