@@ -17,8 +17,9 @@ _base_ = [
     "../_base_/losses/photometric.py",
 ]
 
-# Poses of hand-held cameras are rarely good to a pixel of the full image: a quarter of 640 x 480, at which the network
-# was trained, gives better depth than the full size (docs/self_training.md has the numbers).
+# Poses of hand-held cameras are rarely good to a pixel of the full image. As they are given, a quarter of 640 x 480, at
+# which the network was trained, gives better depth than the full size; with refined poses the full size does, slower
+# (docs/self_training.md has the numbers).
 model = dict(losses=_base_.slim_losses, test_num_levels=2, test_downscale=4)
 
 train_dataloader = dict(
@@ -55,7 +56,8 @@ default_hooks = dict(checkpoint=dict(by_epoch=False, interval=500), metrics_file
 log_processor = dict(by_epoch=False)
 
 # Depth that the images cannot tell from a wrong one (bare cabinets) is left out, however smooth it is. What is left is
-# averaged in a coarse signed distance volume with a wide truncation, which takes the error of single poses out.
+# averaged in a coarse signed distance volume with a wide truncation: a surface better than the poses it was made with,
+# against which they are refined.
 seen_clearly = dict(max_size=160, num_levels=2, num_sources=8, min_distinctness=0.01)
 averaged = dict(
     method="tsdf",
@@ -65,7 +67,7 @@ averaged = dict(
     min_views=5,
     num_sources=20,
     tsdf_voxel=0.04,
-    tsdf_truncation=10.0,
+    tsdf_truncation=5.0,
 )
 
 # Defaults of tools/reconstruct.py.
@@ -74,6 +76,7 @@ reconstruction = dict(**seen_clearly, recipe=averaged)
 self_training = dict(
     iterations=2,
     inference=dict(every=2, **seen_clearly, recipe=averaged),
+    poses=dict(),
     labels=dict(source="mesh"),
     metrics=dict(thresholds=(0.05,), unit="m", min_depth=0.3, max_depth=4.0),
     training=dict(
