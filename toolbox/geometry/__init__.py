@@ -22,6 +22,7 @@ from .cameras import (
     transform_points,
     unproject,
 )
+from .plane_sweep import PlaneSweep
 from .planes import composite_depth, composite_weights, plane_points, warp_planes
 from .ray_surface import PairProjection, inside_image, project_pairs, surface_points
 from .resampling import resample_dense, resample_depth, upsample_depth
@@ -29,6 +30,7 @@ from .warping import sample_at_pixels, warp_to_reference
 
 __all__ = [
     "PairProjection",
+    "PlaneSweep",
     "camera_centre",
     "composite_depth",
     "composite_weights",

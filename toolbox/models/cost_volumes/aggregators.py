@@ -1,4 +1,8 @@
-"""Reference features and warped source features -> one cost volume, view by view (never all warped volumes at once)."""
+"""Reference features and warped source features -> one cost volume, view by view (never all warped volumes at once).
+
+An aggregator works on each pixel by itself: the head calls it for one part of the image after the other. It tells by
+``needs_valid`` whether it looks at where samples are valid; to one that does not, None is given.
+"""
 
 from collections.abc import Iterable
 
@@ -9,7 +13,7 @@ from torch import Tensor, nn
 from toolbox.errors import UserError
 from toolbox.registry import COST_VOLUMES
 
-WarpedView = tuple[Float[Tensor, "b c d h w"], Bool[Tensor, "b d h w"]]
+WarpedView = tuple[Float[Tensor, "b c d h w"], Bool[Tensor, "b d h w"] | None]
 
 
 @COST_VOLUMES.register_module()
@@ -25,7 +29,7 @@ class Variance(nn.Module):
 
     def __init__(self, valid_only: bool = False, published_aliasing: bool = False):
         super().__init__()
-        self.valid_only = valid_only
+        self.valid_only = self.needs_valid = valid_only
         self.published_aliasing = published_aliasing
 
     def out_channels(self, feature_channels: int) -> int:
@@ -64,6 +68,8 @@ class GroupCorrelation(nn.Module):
     Args:
         groups: number of channel groups, each giving one channel; divides the features' channels.
     """
+
+    needs_valid = True
 
     def __init__(self, groups: int = 8):
         super().__init__()
@@ -109,6 +115,7 @@ class WithReference(nn.Module):
     def __init__(self, aggregator: dict):
         super().__init__()
         self.aggregator = COST_VOLUMES.build(aggregator)
+        self.needs_valid = self.aggregator.needs_valid
 
     def out_channels(self, feature_channels: int) -> int:
         """Channels of the cost volume."""

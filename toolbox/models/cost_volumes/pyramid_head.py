@@ -6,11 +6,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from toolbox.geometry import upsample_depth
+from toolbox.geometry import PlaneSweep, upsample_depth
 from toolbox.registry import COST_VOLUMES
 from toolbox.structures import DepthPrediction
 
 from .level import LevelGeometry, level_intrinsics
+from .tiling import Area, strips, tiles, whole
 
 Config = dict[str, Any]
 # Features of one view: (B, C, h, w) of each level, finest first.
@@ -70,6 +71,7 @@ class CostVolumePyramid(nn.Module):
         image_size: tuple[int, int],
         half_pixel: bool = True,
         keep_details: bool = False,
+        tile_size: int | None = None,
     ) -> DepthPrediction:
         """Depth of the reference (view 0), from the coarsest level to the finest.
 
@@ -79,6 +81,9 @@ class CostVolumePyramid(nn.Module):
             image_size: (height, width) of the images.
             half_pixel: the backbone's alignment.
             keep_details: keep the finest probabilities and all hypotheses in the prediction.
+            tile_size: in inference, cost volumes are built and filtered in overlapping tiles of so many pixels a side,
+                at most; None does the whole level at once. The result is the same but for rounding, unless the
+                regularizer normalises by statistics of the volume at hand ('group').
 
         Returns:
             Depths on the levels' grids; the confidence on the finest level's.
@@ -90,7 +95,7 @@ class CostVolumePyramid(nn.Module):
             scaled = level_intrinsics(intrinsics, image_size, size, half_pixel, self.published_intrinsics)
             geometry = LevelGeometry(scaled, world_to_cam, depth_range, size)
             hypotheses = self._hypotheses(geometry, depths[-1] if depths else None, half_pixel)
-            probabilities = self._probabilities([view[level] for view in features], hypotheses, geometry)
+            probabilities = self._probabilities([view[level] for view in features], hypotheses, geometry, tile_size)
             depths.append(self.regression(probabilities, hypotheses))
             all_intrinsics.append(scaled)
             if keep_details:
@@ -118,9 +123,59 @@ class CostVolumePyramid(nn.Module):
         level_features: list[Float[Tensor, "b c h w"]],
         hypotheses: Float[Tensor, "b d h w"],
         geometry: LevelGeometry,
+        tile_size: int | None,
     ) -> Float[Tensor, "b d h w"]:
-        warped = (
-            self.warper(source, hypotheses, geometry, view) for view, source in enumerate(level_features[1:], start=1)
-        )
-        volume = self.aggregator(level_features[0], warped)
-        return torch.softmax(self.regularizer(volume), dim=1, dtype=hypotheses.dtype)
+        sweeps = self._sweeps(level_features[1:], hypotheses.dtype, geometry)
+
+        def filtered(area: Area) -> Float[Tensor, "b d hs ws"]:
+            scores = self.regularizer(self._volume(level_features[0], sweeps, hypotheses, area))
+            return torch.softmax(scores, dim=1, dtype=hypotheses.dtype)
+
+        if tile_size is None or max(geometry.size) <= tile_size or torch.is_grad_enabled():
+            return filtered(whole(geometry.size))
+        probabilities = torch.empty(hypotheses.shape, dtype=hypotheses.dtype, device=hypotheses.device)
+        for tile in tiles(geometry.size, tile_size, self.regularizer.reach, self.regularizer.size_divisor):
+            probabilities[(..., *tile.core)] = filtered(tile.area)[(..., *tile.core_in_area)]
+        return probabilities
+
+    def _sweeps(
+        self, sources: list[Float[Tensor, "b c h w"]], dtype: torch.dtype, geometry: LevelGeometry
+    ) -> list[PlaneSweep]:
+        with torch.autocast(sources[0].device.type, enabled=False):
+            return [self.warper.sweep(source, geometry, view, dtype) for view, source in enumerate(sources, start=1)]
+
+    def _volume(
+        self,
+        reference: Float[Tensor, "b c h w"],
+        sweeps: list[PlaneSweep],
+        hypotheses: Float[Tensor, "b d h w"],
+        area: Area,
+    ) -> Float[Tensor, "b k d hs ws"]:
+        """The cost volume of a part of the level. In inference it is built in strips, which stay in the cache."""
+        learns = torch.is_grad_enabled()
+        dtype = reference.dtype if learns else hypotheses.dtype
+
+        def part(rows: slice) -> Float[Tensor, "b k d _ ws"]:
+            at = (..., rows, area[1])
+            planes, corner = hypotheses[at].detach(), (rows.start, area[1].start)
+            sampled = (sweep(planes, corner, self.aggregator.needs_valid) for sweep in sweeps)
+            return self.aggregator(reference[at].to(dtype), ((f.to(dtype), valid) for f, valid in sampled))
+
+        with torch.autocast(reference.device.type, enabled=False):
+            if learns:
+                return part(area[0])
+            height, width = (side.stop - side.start for side in area)
+            batch, planes = hypotheses.shape[:2]
+            volume = None
+            for rows in strips(area[0], batch * planes * width * reference.shape[1], reference.device):
+                filled = part(rows)
+                if volume is None:
+                    shape = batch, filled.shape[1], planes, height, width
+                    volume = torch.empty(
+                        shape,
+                        dtype=reference.dtype,
+                        device=filled.device,
+                        memory_format=torch.channels_last_3d,
+                    )
+                volume[..., rows.start - area[0].start : rows.stop - area[0].start, :] = filled
+        return volume

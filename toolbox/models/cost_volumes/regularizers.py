@@ -1,6 +1,7 @@
 """Cost volume (B, C, D, H, W) -> matching score of every hypothesis (B, D, H, W): 3D encoder-decoders.
 
-A regularizer tells its ``size_divisor``: D, H and W must be divisible by it.
+A regularizer tells its ``size_divisor``: D, H and W must be divisible by it; and its ``reach``: how many pixels away
+the volume still changes a score.
 """
 
 from itertools import pairwise
@@ -33,6 +34,7 @@ class HourglassRegularizer(nn.Module):
     """
 
     size_divisor = 2
+    reach = 20
 
     def __init__(self, in_channels: int, channels: tuple[int, int, int] = (16, 32, 64), norm: str | None = "batch"):
         super().__init__()
@@ -70,6 +72,7 @@ class UNetRegularizer(nn.Module):
     """
 
     size_divisor = 8
+    reach = 48
 
     def __init__(
         self, in_channels: int, channels: tuple[int, int, int, int] = (8, 16, 32, 64), norm: str | None = "batch"

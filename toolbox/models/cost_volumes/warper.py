@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from toolbox.geometry import warp_to_reference
+from toolbox.geometry import PlaneSweep
 from toolbox.registry import COST_VOLUMES
 
 from .level import LevelGeometry
@@ -25,6 +25,21 @@ class PlaneSweepWarper(nn.Module):
         super().__init__()
         self.published_sampling = published_sampling
 
+    def sweep(
+        self, source: Float[Tensor, "b c hs ws"], geometry: LevelGeometry, view: int, dtype: torch.dtype
+    ) -> PlaneSweep:
+        """What samples source ``view`` (1 is the first source) at any part of the level, in ``dtype``."""
+        return PlaneSweep(
+            source,
+            geometry.intrinsics[:, 0],
+            geometry.world_to_cam[:, 0],
+            geometry.intrinsics[:, view],
+            geometry.world_to_cam[:, view],
+            dtype,
+            align_corners=not self.published_sampling,
+            keep_behind=self.published_sampling,
+        )
+
     def forward(
         self,
         source: Float[Tensor, "b c hs ws"],
@@ -32,16 +47,7 @@ class PlaneSweepWarper(nn.Module):
         geometry: LevelGeometry,
         view: int,
     ) -> tuple[Float[Tensor, "b c d h w"], Bool[Tensor, "b d h w"]]:
-        """Warped features of source ``view`` (1 is the first source), and where they are valid."""
+        """Warped features of source ``view`` (1 is the first source) at the whole level, and where they are valid."""
         with torch.autocast(source.device.type, enabled=False):
-            warped, valid = warp_to_reference(
-                source.to(hypotheses.dtype),
-                hypotheses.detach(),
-                geometry.intrinsics[:, 0],
-                geometry.world_to_cam[:, 0],
-                geometry.intrinsics[:, view],
-                geometry.world_to_cam[:, view],
-                align_corners=not self.published_sampling,
-                keep_behind=self.published_sampling,
-            )
+            warped, valid = self.sweep(source, geometry, view, hypotheses.dtype)(hypotheses.detach())
         return warped.to(source.dtype), valid
