@@ -121,9 +121,9 @@ class PlaneSweep:
     def _table(self) -> Float[Tensor, "n c"]:
         """A row of channels for each pixel; what lies one beyond the borders is a row of zeros.
 
-        One column of zeros is enough: beyond the last column comes the next row's.
+        One column of zeros is enough: beyond the last column comes the next row's, which takes one row more at the end.
         """
-        return F.pad(self.source.permute(0, 2, 3, 1), (0, 0, 1, 0, 1, 2)).flatten(0, 2)
+        return F.pad(self.source.permute(0, 2, 3, 1), (0, 0, 1, 0, 1, 3)).flatten(0, 2)
 
     def _gathered(self, positions: Positions) -> Float[Tensor, "b c d h w"]:
         """Weighted sums of four rows of the table: channels stay together, and so does the cost volume's memory."""
@@ -137,7 +137,7 @@ class PlaneSweep:
         weights = torch.stack((1 - x - y + last, x - last, y - last, last), dim=-1)
         first = torch.add(left.int(), top.int(), alpha=width + 1)
         samples = torch.arange(batch, dtype=torch.int32, device=x.device)[:, None, None, None]
-        first += samples * ((height + 3) * (width + 1)) + ((height // 2 + 1) * (width + 1) + width // 2 + 1)
+        first += samples * ((height + 4) * (width + 1)) + ((height // 2 + 1) * (width + 1) + width // 2 + 1)
         corners = torch.tensor([0, 1, width + 1, width + 2], dtype=torch.int32, device=x.device)
         features = F.embedding_bag(
             (first[..., None] + corners).reshape(-1, 4),
