@@ -5,12 +5,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from toolbox.engine import convert_monoselfrecon
+from toolbox.engine import convert_monoselfrecon, load_config
 from toolbox.models.reconstructors import VolumetricReconstructor
 from toolbox.registry import MODELS
 from toolbox.structures import FragmentBatch, VolumetricPrediction
 
-WIDTHS = (0.25, 0.5, 1.0)
+CONFIGS = Path(__file__).resolve().parents[2] / "configs/monoselfrecon"
 
 
 def golden(shared: Path, name: str) -> dict:
@@ -24,35 +24,20 @@ def published_weights(shared: Path, overrides: dict[str, Tensor] | None = None) 
     backbone = golden(shared, "backbone")["state_dict"]
     weights = {f"backbone2d.{name}": value for name, value in backbone.items()}
     weights |= {f"neucon_net.{name}": value for name, value in neck.items()}
+    weights |= {f"nerf.{name}": value for name, value in golden(shared, "mpi")["decoder"]["state_dict"].items()}
     return {f"module.{name}": value.float() for name, value in weights.items()}
 
 
-def official_network(
-    weak: bool, window: list[int], fusion_on: bool, cell: dict | None = None
-) -> VolumetricReconstructor:
-    """MonoSelfRecon with the published numerics, but for its memory."""
-    fuse_views = {"type": "AttentionViewFusion", "published_double_division": True}
-    return MODELS.build(
-        {
-            "type": "VolumetricReconstructor",
-            "backbone": {"type": "ResNet18FPN", "published_scale": True},
-            "neck": {
-                "type": "CoarseToFine",
-                "networks": [{"type": "SPVCNN", "width": width} for width in WIDTHS],
-                "window": window,
-                "back_projection": {"view_fusion": fuse_views, "published_depth_norm": True},
-                "sparsifier": {"type": "OccupancyThreshold" if weak else "TSDFBand"},
-                "fusion": {"type": "GRUFusion", **(cell or {})},
-                "fusion_on": fusion_on,
-                "carry_occupancy": weak,
-            },
-            "heads": {"tsdf": {"type": "TSDFHead"}, "occupancy": {"type": "OccupancyHead"}},
-        }
-    ).eval()
+def official_network(weak: bool, window: list[int], fusion_on: bool, **cell: bool) -> VolumetricReconstructor:
+    """The official config's network, with another window, and ``cell`` of its memory's options changed."""
+    model = load_config(CONFIGS / f"{'weak' if weak else 'self'}_official.py").model
+    model.neck.update(window=window, fusion_on=fusion_on)
+    model.neck.fusion.update(cell)
+    return MODELS.build(model).eval()
 
 
 def loaded(shared: Path, network: VolumetricReconstructor, overrides: dict[str, Tensor] | None = None):
-    network.load_state_dict(convert_monoselfrecon(published_weights(shared, overrides)), strict=False)
+    network.load_state_dict(convert_monoselfrecon(published_weights(shared, overrides)))
     return network
 
 

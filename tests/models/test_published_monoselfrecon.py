@@ -1,10 +1,6 @@
-"""Parity with the published MonoSelfRecon: one fragment, and two fragments with its memory freed of bugs."""
+"""Parity of the official configs with the published MonoSelfRecon: one fragment, and two, with and without its bugs."""
 
 import pytest
-import torch
-
-from toolbox.engine import convert_monoselfrecon
-from toolbox.engine.checkpoint import check_weights
 
 from . import published_volumetric as pub
 
@@ -32,7 +28,8 @@ def test_one_fragment(shared, weak):
 def test_two_fragments_with_memory(shared, variant):
     inputs, fresh = pub.golden(shared, "neucon_fusion"), pub.golden(shared, "neucon_fusion_fresh")
     overrides = inputs["overrides_gt" if variant == "gt" else "overrides"]
-    network = pub.official_network(variant == "gt", inputs["n_vox"].tolist(), fusion_on=True)
+    window = inputs["n_vox"].tolist()
+    network = pub.official_network(variant == "gt", window, fusion_on=True, published_scrambled_rows=False)
     pub.loaded(shared, network, overrides)
     previous = None
     # The published memory counts voxels from the corner of the scene, ours from its first fragment.
@@ -62,8 +59,7 @@ def test_two_fragments_with_the_published_recurrent_unit(shared, variant):
     """As published: where no bug but that of the recurrent unit shows, the numbers are the published ones."""
     inputs = pub.golden(shared, "neucon_fusion")
     overrides = inputs["overrides_gt" if variant == "gt" else "overrides"]
-    cell = {"published_scrambled_rows": True}
-    network = pub.official_network(variant == "gt", inputs["n_vox"].tolist(), fusion_on=True, cell=cell)
+    network = pub.official_network(variant == "gt", inputs["n_vox"].tolist(), fusion_on=True)
     pub.loaded(shared, network, overrides)
     previous = None
     for number, expected in enumerate(inputs["gt_variant_eval" if variant == "gt" else "eval"]):
@@ -78,13 +74,3 @@ def test_two_fragments_with_the_published_recurrent_unit(shared, variant):
         if whole:
             pub.assert_same(prediction.surface.coords, prediction.surface.tsdf, expected["coords"], expected["tsdf"])
         previous = batch
-
-
-def test_converted_weights_are_all_that_the_network_has(shared):
-    network = pub.official_network(weak=True, window=[16, 16, 8], fusion_on=True)
-    converted = convert_monoselfrecon(pub.published_weights(shared))
-    check_weights(network, converted, "published")
-    assert torch.equal(
-        converted["neck.networks.2.stem.conv.weight"],
-        pub.golden(shared, "neucon_weights_a")["state_dict"]["sp_convs.0.stem.0.kernel"].float(),
-    )

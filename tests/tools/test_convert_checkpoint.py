@@ -52,16 +52,24 @@ def test_wrong_sources_end_in_one_paragraph(run_tool, published, tmp_path):
 
 def test_a_volumetric_network(run_tool, shared, tmp_path):
     weights = {}
-    for name, prefix in (("neucon_weights_a", "neucon_net"), ("neucon_weights_b", "neucon_net"), ("backbone", None)):
-        stored = torch.load(shared / f"golden/msr/{name}.pt", weights_only=True)["state_dict"]
-        weights |= {f"module.{prefix or 'backbone2d'}.{key}": value for key, value in stored.items()}
+    parts = {
+        "neucon_weights_a": "neucon_net",
+        "neucon_weights_b": "neucon_net",
+        "backbone": "backbone2d",
+        "mpi": "nerf",
+    }
+    for name, prefix in parts.items():
+        stored = torch.load(shared / f"golden/msr/{name}.pt", weights_only=True)
+        stored = stored.get("decoder", stored)["state_dict"]
+        weights |= {f"module.{prefix}.{key}": value for key, value in stored.items()}
     torch.save({"model": weights, "epoch": 3, "optimizer": {}}, tmp_path / "model_000003.ckpt")
     ended = run_tool("convert_checkpoint", "monoselfrecon", tmp_path / "model_000003.ckpt", tmp_path / "ours.pth")
     assert ended.code == 0, ended.err
     # 6 + 2 linear layers beside the transformers, and the transformer over time, are used by nothing.
     assert f"{len(weights) - 32} of {len(weights)} weights converted" in ended.out
+    model = MODELS.build(load_config(ROOT / "configs/monoselfrecon/weak_official.py").model)
+    assert load_weights(model, tmp_path / "ours.pth") == {"converted_from": "monoselfrecon", "epoch": 3}
     ours = torch.load(tmp_path / "ours.pth", weights_only=True)
-    assert ours["meta"] == {"converted_from": "monoselfrecon", "epoch": 3}
     assert torch.equal(
         ours["state_dict"]["heads.tsdf.layers.0.weight"], weights["module.neucon_net.tsdf_preds.2.weight"]
     )

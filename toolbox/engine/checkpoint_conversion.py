@@ -14,13 +14,14 @@ _PLAIN_CONVS = ("conv0", "conv0a", "conv1", "conv2", "conv2a", "conv3", "conv4",
 _TRANSPOSED_CONVS = ("conv5", "conv6")
 _NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 _COUNTER = "num_batches_tracked"
-# A checkpoint of the first training phase may lack the memory, all of it or nothing.
+# What a checkpoint may lack, all of it or nothing: the memory, if it is of the first training phase; multiplane images.
 _MEMORY = "neucon_net.gru_fusion."
-# Weights that the published MonoSelfRecon keeps and never uses, and its branch of multi-plane images.
+_MULTIPLANE = "nerf."
+# Weights that the published MonoSelfRecon keeps and never uses; those of a metric (LPIPS) among them.
 _UNUSED_IN_MONOSELFRECON = (
     *(f"backbone2d.encoder.{layer}." for layer in ("layer3", "layer4", "fc")),
     *(f"neucon_net.transformer_{part}" for part in ("mlp", "temp")),
-    *("nerf.", "ssim."),
+    "lpips.",
 )
 
 
@@ -67,26 +68,27 @@ def convert_neuralrecon(state_dict: Mapping[str, Tensor], source: str = "state d
         UserError: a weight is missing (counters of batches seen may be) or unknown.
     """
     known_by = "'backbone2d.*' and 'neucon_net.*', with an MnasNet"
-    return _convert(state_dict, neuralrecon_names(), "NeuralRecon", known_by, source, optional=_MEMORY)
+    return _convert(state_dict, neuralrecon_names(), "NeuralRecon", known_by, source, optional=(_MEMORY,))
 
 
 def convert_monoselfrecon(state_dict: Mapping[str, Tensor], source: str = "state dict") -> dict[str, Tensor]:
     """Rename the weights of a published MonoSelfRecon.
 
     What nothing in the published program uses is left out: the second half of ResNet-18, the linear layers beside the
-    transformers and the transformer over time; so is the decoder of multi-plane images, which inference does without.
+    transformers, the transformer over time, and the network of the LPIPS metric.
 
     Args:
         state_dict: published names, with or without the 'module.' of data parallelism. Those of the memory
-            ('gru_fusion') may be absent altogether.
+            ('gru_fusion') may be absent altogether, and those of the multiplane images ('nerf').
         source: what to call it in an error.
 
     Raises:
         UserError: a weight is missing (counters of batches seen may be) or unknown.
     """
     known_by = "'backbone2d.*' and 'neucon_net.*', with a ResNet-18"
+    optional = (_MEMORY, _MULTIPLANE)
     return _convert(
-        state_dict, monoselfrecon_names(), "MonoSelfRecon", known_by, source, _MEMORY, _UNUSED_IN_MONOSELFRECON
+        state_dict, monoselfrecon_names(), "MonoSelfRecon", known_by, source, optional, _UNUSED_IN_MONOSELFRECON
     )
 
 
@@ -96,7 +98,7 @@ def _convert(
     network: str,
     known_by: str,
     source: str,
-    optional: str | None = None,
+    optional: Sequence[str] = (),
     unused: Sequence[str] = (),
 ) -> dict[str, Tensor]:
     """Rename weights.
@@ -104,13 +106,13 @@ def _convert(
     Args:
         names: published name -> ours.
         network, known_by: for errors: what it is, and which names such a file has.
-        optional: beginning of names that may all be absent.
+        optional: beginnings of names; all that begin alike may be absent.
         unused: beginnings of names to leave out.
     """
     published = {re.sub(r"^module\.", "", name): value for name, value in state_dict.items()}
     published = {name: value for name, value in published.items() if not name.startswith(tuple(unused))}
-    if optional is not None and not any(name.startswith(optional) for name in published):
-        names = {name: own for name, own in names.items() if not name.startswith(optional)}
+    absent = tuple(start for start in optional if not any(name.startswith(start) for name in published))
+    names = {name: own for name, own in names.items() if not name.startswith(absent)}
     missing = [name for name in names if name not in published and not name.endswith(_COUNTER)]
     unknown = [name for name in published if name not in names]
     faults = [

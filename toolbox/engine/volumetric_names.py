@@ -3,11 +3,12 @@
 Their levels count from the coarsest, ours from the finest. Sparse kernels have one layout, see ``sparse.Conv3d``.
 """
 
-from collections.abc import Iterable
+from typing import Any
 
 import torch
 
 from toolbox.models.backbones import MnasNetFPN, ResNet18FPN
+from toolbox.models.heads import MPIDecoder
 from toolbox.models.necks.spvcnn import SPVCNN, published_spvcnn_names
 
 LEVELS = 3
@@ -20,6 +21,8 @@ _VIEW_ATTENTION = {
     "mlp.fc1": "mlp.0",
     "mlp.fc2": "mlp.2",
 }
+_MPI_CONTEXT = ("conv_down1", "conv_down2", "conv_up1", "conv_up2")
+_MPI_BLOCK = ("conv.conv", "bn")
 _MNASNET_PYRAMID = {
     "inner1": ("lateral_middle", _KINDS),
     "inner2": ("lateral_fine", _KINDS),
@@ -52,8 +55,7 @@ def conv_gru_names() -> dict[str, str]:
 
 
 def _spvcnn_names() -> dict[str, str]:
-    with torch.device("meta"):
-        return published_spvcnn_names(list(SPVCNN(1, 0.25).state_dict()))
+    return published_spvcnn_names(_state_names(SPVCNN, 1, 0.25))
 
 
 def _prefixed(names: dict[str, str], theirs: str, ours: str) -> dict[str, str]:
@@ -93,12 +95,35 @@ def neuralrecon_names() -> dict[str, str]:
     return names | {f"neucon_net.{name}": own for name, own in neck_and_head_names(attention=False).items()}
 
 
+def mpi_decoder_names() -> dict[str, str]:
+    """Published names of the multiplane images' decoder, with outputs at two levels -> names in ``MPIDecoder``."""
+    names = {}
+    for own in _state_names(MPIDecoder, (64, 64, 128), output_levels=(0, 1)):
+        part, number, rest = own.split(".", 2)
+        if part == "context":
+            theirs = f"{_MPI_CONTEXT[int(number)]}.{rest}"
+        elif part == "outputs":
+            theirs = f"convs.{_spelt(('dispconv', int(number)))}.conv.{rest}"
+        else:
+            layer, kind = rest.split(".")
+            block = _spelt(("upconv", int(number), ("before", "after").index(part)))
+            theirs = f"convs.{block}.{_MPI_BLOCK[int(layer)]}.{kind}"
+        names[theirs] = own
+    return names
+
+
+def _spelt(key: tuple) -> str:
+    """A dictionary's key as the published decoder writes it: a dash between any two characters."""
+    return "-".join(str(key))
+
+
 def monoselfrecon_names() -> dict[str, str]:
     """MonoSelfRecon's names -> ours."""
     names = {f"backbone2d.{own}": f"backbone.{own}" for own in _state_names(ResNet18FPN)}
-    return names | {f"neucon_net.{name}": own for name, own in neck_and_head_names(attention=True).items()}
+    names |= {f"neucon_net.{name}": own for name, own in neck_and_head_names(attention=True).items()}
+    return names | _prefixed(mpi_decoder_names(), "nerf", "heads.mpi.decoder")
 
 
-def _state_names(backbone: type) -> Iterable[str]:
+def _state_names(part: type, *args: Any, **options: Any) -> list[str]:
     with torch.device("meta"):
-        return list(backbone().state_dict())
+        return list(part(*args, **options).state_dict())

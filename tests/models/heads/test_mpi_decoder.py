@@ -1,36 +1,18 @@
 """The decoder of multiplane images: published numbers, shapes, configuration."""
 
-import re
-
 import pytest
 import torch
 
+from toolbox.engine.volumetric_names import mpi_decoder_names
 from toolbox.errors import UserError
 from toolbox.models.heads import MPIDecoder, embed_position
-
-
-def renamed(name: str) -> str:
-    """The published name of a weight -> ours."""
-    context = {"conv_down1": 0, "conv_down2": 1, "conv_up1": 2, "conv_up2": 3}
-    place, rest = name.split(".", 1)
-    if place in context:
-        return f"context.{context[place]}.{rest}"
-    kind, *numbers = re.fullmatch(r"convs\.\((.+?)\)\.(.+)", name)[1].split(",-")
-    numbers = [int(re.sub(r"\D", "", number)) for number in numbers]
-    rest = re.fullmatch(r"convs\.\(.+?\)\.(.+)", name)[1]
-    if "d-i-s-p" in kind:
-        return f"outputs.{numbers[0]}.{rest.removeprefix('conv.')}"
-    rest = rest.replace("conv.conv.", "0.").replace("bn.", "1.")
-    return f"{('before', 'after')[numbers[1]]}.{numbers[0]}.{rest}"
 
 
 @pytest.fixture(scope="module")
 def published_decoder(golden_mpi) -> MPIDecoder:
     decoder = MPIDecoder((64, 64, 128), output_levels=(0, 1))
-    weights = golden_mpi["decoder"]["state_dict"]
-    decoder.load_state_dict(
-        {renamed(k): v.float() if v.is_floating_point() else v for k, v in weights.items()}, strict=True
-    )
+    names = mpi_decoder_names()
+    decoder.load_state_dict({names[name]: value for name, value in golden_mpi["decoder"]["state_dict"].items()})
     return decoder.eval()
 
 
@@ -74,3 +56,15 @@ def test_planes_depend_on_their_disparity_alone():
 def test_what_does_not_fit_is_named(options):
     with pytest.raises(UserError, match="an encoder of 2 levels"):
         MPIDecoder((5, 6), **{"channels": (8, 9), **options})
+
+
+def test_levels_finer_than_the_finest_output_are_not_there():
+    settings = {"channels": (8, 9), "context_channels": (12, 11, 10, 7), "frequencies": 2}
+    both, coarse = (MPIDecoder((5, 6), **settings, output_levels=levels).eval() for levels in ((0, 1), (1,)))
+    kept = {name: value for name, value in both.state_dict().items() if name in coarse.state_dict()}
+    coarse.load_state_dict(kept)
+    assert not [name for name in kept if name.startswith(("before.0", "after.0", "outputs.0"))]
+    features, disparities = [torch.randn(1, 5, 12, 16), torch.randn(1, 6, 6, 8)], torch.tensor([[2.0, 0.7]])
+    outputs = coarse(features, disparities)
+    assert list(outputs) == [1]
+    torch.testing.assert_close(outputs[1], both(features, disparities)[1])
