@@ -119,4 +119,6 @@ def test_variance_tells_whether_the_views_that_see_a_voxel_agree(fusion):
     torch.testing.assert_close(out[0, 4:], feats[:, 0].var(dim=0, correction=0))
     torch.testing.assert_close(out[1, 4:], feats[[0, 2], 1].var(dim=0, correction=0))
     assert not out[2:, 4:].abs().gt(1e-12).any()
-    assert BackProjection(4, {"type": fusion, "variance": True}).out_channels == 9
+    projection = BackProjection(4, {"type": fusion, "variance": True})
+    lifted, _ = projection(torch.rand(6, 3), torch.rand(3, 4, 6, 8), torch.eye(3, 4).expand(3, 3, 4))
+    assert lifted.shape == (6, projection.out_channels) == (6, 9)

@@ -181,3 +181,47 @@ def test_a_memory_takes_one_fragment_at_a_time():
 def test_wrong_settings_are_named(settings, told):
     with pytest.raises(UserError, match=told):
         network(**settings)
+
+
+class _Constant(torch.nn.Module):
+    """The same number everywhere at a level."""
+
+    def __init__(self, per_level: tuple[float, ...]):
+        super().__init__()
+        self.per_level = torch.nn.Parameter(torch.tensor(per_level))
+
+    def forward(self, feats: torch.Tensor, level: int) -> torch.Tensor:
+        return feats[:, 0] * 0 + self.per_level[level]
+
+
+@pytest.mark.parametrize("residual", [False, True])
+def test_finer_levels_may_add_to_the_coarser_voxels(residual):
+    class Place(_Constant):
+        """A coarse level whose TSDF tells voxels and samples apart."""
+
+        def forward(self, feats, level):
+            out = super().forward(feats, level)
+            return out + torch.arange(len(out)) * 1e-3 if level == 1 else out
+
+    head = Place((0.25, -0.5))
+    fine, coarse = run(network(residual=residual).eval(), fragments(), {"tsdf": head}).levels
+    expected = dict(zip(map(tuple, coarse.coords.tolist()), coarse.tsdf.tolist(), strict=True)) if residual else {}
+    base = [expected.get((b, x // 2 * 2, y // 2 * 2, z // 2 * 2), 0.0) for b, x, y, z in fine.coords.tolist()]
+    assert len({round(value, 6) for value in base}) == (int(coarse.kept.sum()) if residual else 1)
+    torch.testing.assert_close(fine.tsdf, torch.tensor(base) + 0.25)
+    fine.tsdf.sum().backward()
+    assert head.per_level.grad.tolist() == [len(fine), 0.0]
+
+
+def test_voxels_of_a_memory_add_to_the_coarser_ones_as_well():
+    """All of a fine level's voxels, its own and remembered ones, have a coarser voxel in the memory."""
+    torch.manual_seed(2)
+    neck = network(residual=True, fusion={"type": "GRUFusion"}).eval()
+    first, second = fragments(1), fragments(1)
+    second.origin = second.origin + torch.tensor([0.4, 0.0, 0.0])
+    head = _Constant((0.25, -0.5))
+    neck.sparsifier.threshold = 0.6
+    run(neck, first, {"tsdf": head})
+    fine, coarse = run(neck, second, {"tsdf": head}, previous=first).levels
+    assert len(fine) > 8 * int(coarse.supervised.sum()) // 2 and fine.with_previous
+    torch.testing.assert_close(fine.tsdf, torch.full_like(fine.tsdf, -0.25))

@@ -91,7 +91,7 @@ class BackProjection(nn.Module):
 
     def _fuse(
         self, points: Float[Tensor, "n 3"], feats: Float[Tensor, "v c h w"], projections: Float[Tensor, "v 3 4"]
-    ) -> tuple[Float[Tensor, "n c"], Float[Tensor, " n"], Int64[Tensor, " n"]]:
+    ) -> tuple[Float[Tensor, "n d"], Float[Tensor, " n"], Int64[Tensor, " n"]]:
         xy, depth, valid = image_positions(points, projections, tuple(feats.shape[-2:]))
         sampled = sample_at_pixels(feats.to(xy.dtype), xy[:, None])[:, :, 0].transpose(1, 2)
         count = valid.sum(dim=0)

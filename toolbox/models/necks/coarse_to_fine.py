@@ -11,13 +11,14 @@ from toolbox.errors import UserError
 from toolbox.geometry import scale_intrinsics
 from toolbox.registry import NECKS
 from toolbox.sparse import PointTensor
-from toolbox.structures import FragmentBatch, SparseTSDF, VolumetricPrediction, voxel_positions
+from toolbox.structures import FragmentBatch, SparseTSDF, VolumetricPrediction, VoxelMap, voxel_positions
 
 from .back_projection import count_views
 from .gru_fusion import aligned_points
 from .sparsification import cap_per_sample
 
 _MIN_VIEWS = 2
+_APART = 4096  # voxels between the samples of a batch, laid out along x; more than a window has
 _Config = dict[str, Any]
 
 
@@ -42,6 +43,8 @@ class CoarseToFine(nn.Module):
         fusion_on: whether the memory is used from the start; ``fusion_on`` may be changed at any time.
         carry_occupancy: False gives the next level 1 in place of the occupancy logit: the published MonoSelfRecon has
             an occupancy head that nothing uses where it trains without known depth.
+        residual: finer levels add to the TSDF of the coarser voxel that theirs is part of, so that they begin near the
+            surface; no gradient passes there. Else every level says the whole, as published.
 
     Raises:
         UserError: lists of different lengths, or a window that does not halve.
@@ -59,6 +62,7 @@ class CoarseToFine(nn.Module):
         fusion: _Config | None = None,
         fusion_on: bool = True,
         carry_occupancy: bool = True,
+        residual: bool = False,
     ):
         super().__init__()
         self.voxel_size, self.window, self.max_voxels = voxel_size, tuple(window), max_voxels
@@ -77,7 +81,7 @@ class CoarseToFine(nn.Module):
         self.sparsifier = NECKS.build(sparsifier or {"type": "TSDFBand"})
         self.fusion = fusion and NECKS.build({**fusion, "channels": self.channels, "voxel_size": voxel_size})
         self.fusion_on = fusion_on
-        self.carry_occupancy = carry_occupancy
+        self.carry_occupancy, self.residual = carry_occupancy, residual
 
     @property
     def remembers(self) -> bool:
@@ -138,7 +142,8 @@ class CoarseToFine(nn.Module):
                     count = count + count_views(points, _projections(previous, strides[level], half_pixel)[0], size)
             elif batch.tsdf is not None:
                 truth = _at_voxels(batch.tsdf[level], coords, 2**level)
-            here = self._read(level, coords, feats, heads, batch, count, with_previous, truth)
+            coarser = levels[0] if levels and self.residual else None
+            here = self._read(level, coords, feats, heads, batch, count, with_previous, truth, coarser)
             levels.insert(0, here)
             carries = here.occupancy is not None and self.carry_occupancy
             occupancy = here.occupancy if carries else torch.ones_like(here.tsdf)
@@ -171,9 +176,12 @@ class CoarseToFine(nn.Module):
         count: Int64[Tensor, " n"],
         with_previous: bool,
         truth: Float[Tensor, " n"] | None,
+        coarser: SparseTSDF | None,
     ) -> SparseTSDF:
         """What the heads say, and which voxels go on."""
         tsdf = heads["tsdf"](feats, level)
+        if coarser is not None:
+            tsdf = tsdf + _of_parents(coarser, coords).to(tsdf.dtype)
         occupancy = heads["occupancy"](feats, level) if "occupancy" in heads else None
         # A memory also holds what earlier views saw.
         supervised = torch.ones_like(count, dtype=torch.bool) if with_previous else count >= _MIN_VIEWS
@@ -210,6 +218,16 @@ def _split(coords: Int32[Tensor, "n 4"], stride: int) -> Int32[Tensor, "m 4"]:
     """The 8 voxels of edge ``stride`` in each voxel of twice that edge, one after the other."""
     corners = torch.tensor([(0, x, y, z) for x in (0, 1) for y in (0, 1) for z in (0, 1)], device=coords.device)
     return (coords[:, None] + stride * corners.int()).reshape(-1, 4)
+
+
+def _of_parents(coarser: SparseTSDF, coords: Int32[Tensor, "n 4"]) -> Float[Tensor, " n"]:
+    """TSDF of the coarser voxel that each voxel is part of, without gradient; 0 where there is none."""
+
+    def cells(rows: Int32[Tensor, "m 4"]) -> Int64[Tensor, "m 3"]:
+        inside = rows[:, 1:].long() // coarser.stride
+        return torch.cat((inside[:, :1] + _APART * rows[:, :1], inside[:, 1:]), dim=1)
+
+    return VoxelMap(cells(coarser.coords), coarser.tsdf.detach()[:, None]).lookup(cells(coords))[:, 0]
 
 
 def _projections(batch: FragmentBatch, stride: int, half_pixel: bool) -> Float[Tensor, "b v 3 4"]:
