@@ -93,7 +93,7 @@ class DisparityFusion:
         for image, column, row in zip(
             self.images, _outside(nearest_x, agrees), _outside(nearest_y, agrees), strict=True
         ):
-            colour += sample_nearest(image, column, row)
+            colour += sample_nearest(image, column[None], row[None])[0]
         return number - 1, point, colour.div_(number[:, None]).round().to(torch.uint8)
 
 

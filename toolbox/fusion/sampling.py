@@ -20,14 +20,14 @@ def sample_bilinear(
 
 
 def sample_nearest(
-    values: Shaped[Tensor, "h w *c"], x: Float[Tensor, " n"], y: Float[Tensor, " n"]
-) -> Shaped[Tensor, "n *c"]:
-    """Values of the pixels nearest to positions (halves to the even one), at most 32766 of them; 0 outside."""
+    values: Shaped[Tensor, "h w *c"], x: Float[Tensor, "m n"], y: Float[Tensor, "m n"]
+) -> Shaped[Tensor, "m n *c"]:
+    """Values of the pixels nearest to positions (halves to the even one); 0 outside. Both axes are under 32767."""
     if values.device.type == "cpu":
-        return torch.from_numpy(cv2.remap(values.numpy(), x.numpy()[None], y.numpy()[None], cv2.INTER_NEAREST)[0])
+        return torch.from_numpy(cv2.remap(values.numpy(), x.numpy(), y.numpy(), cv2.INTER_NEAREST))
     height, width = values.shape[:2]
     column, row = x.round(), y.round()
     inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
     index = torch.where(inside, row * width + column, torch.zeros_like(row)).long()
     found = values.flatten(0, 1)[index]
-    return found * inside.reshape(-1, *[1] * (found.dim() - 1))
+    return found * inside.reshape(*inside.shape, *[1] * (found.dim() - 2))

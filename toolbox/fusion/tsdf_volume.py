@@ -6,20 +6,24 @@ d < -truncation stay as they are, the others average min(1, d / truncation) over
 """
 
 import itertools
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from toolbox.errors import UserError
 from toolbox.geometry import invert_rigid, transform_points
 
 from .mesh import TriangleMesh
+from .sampling import sample_nearest
 
 _BLOCK = 8  # voxels along an edge of a block
-_BLOCKS_AT_ONCE = 2048
+# Blocks worked on at a time: their arrays stay in a core's cache; a GPU wants many.
+_BLOCKS_AT_ONCE = {"cpu": 63}
+_BLOCKS_AT_ONCE_ELSEWHERE = 2048
 _LARGEST_VOLUME = 2**29  # voxels: 4 GB
 
 
@@ -77,11 +81,13 @@ class TSDFIntegrator:
         self.origin, self.shape, self.voxel_size = origin.double().cpu(), shape, float(voxel_size)
         self.truncation, self.max_depth = truncation_voxels * self.voxel_size, max_depth
         self.device = torch.device(device)
-        blocks = [-(-n // _BLOCK) for n in shape]
-        self._blocks = _cells(blocks, self.device) * _BLOCK  # first voxel of each block
-        self._offsets = _cells([_BLOCK] * 3, self.device).float()  # of the voxels of a block
-        self._tsdf = torch.ones(len(self._blocks), _BLOCK**3, device=self.device)
-        self._weight = torch.zeros_like(self._tsdf)
+        self._blocks = _cells([-(-n // _BLOCK) for n in shape], self.device) * _BLOCK  # first voxel of each block
+        self._centres = self._blocks.float() + (_BLOCK - 1) / 2
+        self._offsets = _cells([_BLOCK] * 3, self.device).T.float()  # of the voxels of a block
+        self._total = torch.zeros(len(self._blocks), _BLOCK**3, device=self.device)  # of distances, over the views
+        self._weight = torch.zeros_like(self._total)
+        self._at_once = _BLOCKS_AT_ONCE.get(self.device.type, _BLOCKS_AT_ONCE_ELSEWHERE)
+        self._space = torch.empty(4, self._at_once, _BLOCK**3, device=self.device)
 
     def integrate(
         self, depth: Float[Tensor, "h w"], intrinsics: Float[Tensor, "3 3"], world_to_cam: Float[Tensor, "4 4"]
@@ -92,19 +98,32 @@ class TSDFIntegrator:
             depth: z-depth in the world's unit; 0 or not finite where unknown.
             intrinsics, world_to_cam: of its camera, OpenCV axes, pixel centres integers.
         """
-        depth = depth.to(self.device, torch.float32)
-        depth = torch.where(torch.isfinite(depth) & (depth <= self.max_depth), depth, torch.zeros_like(depth))
-        farthest = float(depth.max()) + self.truncation
-        if farthest <= self.truncation:
+        depth, farthest = self._known(depth.to(self.device, torch.float32))
+        if farthest <= 0:
             return
-        voxel_to_cam = self._voxel_to_cam(world_to_cam)
-        visible = self._visible_blocks(voxel_to_cam, intrinsics, tuple(depth.shape), farthest)
-        for rows in visible.split(_BLOCKS_AT_ONCE):
-            self._integrate_blocks(rows, depth, intrinsics, voxel_to_cam)
+        intrinsics, voxel_to_cam = intrinsics.double().cpu(), self._voxel_to_cam(world_to_cam)
+        visible = self._visible_blocks(voxel_to_cam, intrinsics, tuple(depth.shape), farthest + self.truncation)
+        projection = (intrinsics @ voxel_to_cam[:3]).to(self.device)
+        first = (self._blocks[visible].double() @ projection[:, :3].T + projection[:, 3]).float()
+        step = projection[:, :3].float() @ self._offsets
+        for rows, start in zip(visible.split(self._at_once), first.split(self._at_once), strict=True):
+            self._integrate_blocks(rows, start, step, depth)
+
+    def _known(self, depth: Float[Tensor, "h w"]) -> tuple[Float[Tensor, "h w"], float]:
+        """The depth map with 0 where depth is unknown, and a bound for it."""
+        farthest = float(depth.max())
+        if not math.isfinite(farthest):  # NaN counts as the largest
+            depth = depth.nan_to_num(nan=0.0, posinf=0.0)
+            farthest = float(depth.max())
+        if farthest > self.max_depth:
+            depth = depth * torch.le(depth, self.max_depth, out=torch.empty_like(depth))
+            farthest = self.max_depth
+        return depth, farthest
 
     def volume(self) -> TSDFVolume:
         """The volume so far (a copy)."""
-        return TSDFVolume(self._dense(self._tsdf), self._dense(self._weight), self.origin.clone(), self.voxel_size)
+        tsdf = torch.where(self._weight > 0, self._total / self._weight, torch.ones_like(self._total))
+        return TSDFVolume(self._dense(tsdf), self._dense(self._weight), self.origin.clone(), self.voxel_size)
 
     def _voxel_to_cam(self, world_to_cam: Tensor) -> Float[Tensor, "4 4"]:
         """From voxel indices to the camera's frame, in float64: a large world loses nothing."""
@@ -113,31 +132,40 @@ class TSDFIntegrator:
         return world_to_cam.double().cpu() @ voxel_to_world
 
     def _visible_blocks(
-        self, voxel_to_cam: Float[Tensor, "4 4"], intrinsics: Tensor, size: tuple[int, int], farthest: float
+        self,
+        voxel_to_cam: Float[Tensor, "4 4"],
+        intrinsics: Float[Tensor, "3 3"],
+        size: tuple[int, int],
+        farthest: float,
     ) -> Int[Tensor, " m"]:
-        """Rows of the blocks whose bounding spheres reach into the frustum."""
-        centres = self._blocks.float() + (_BLOCK - 1) / 2
-        points = transform_points(voxel_to_cam.to(centres), centres)
-        radius = (_BLOCK - 1) / 2 * 3**0.5 * self.voxel_size
-        near_enough = (points[:, 2] > -radius) & (points[:, 2] < farthest + radius)
-        inward = _side_planes(intrinsics.double().cpu(), size).to(points)
-        return torch.nonzero(near_enough & (points @ inward.T > -radius).all(1))[:, 0]
+        """Rows of the blocks that reach beyond each of the frustum's sides."""
+        forward = torch.tensor([[0.0, 0.0, 1.0]], dtype=torch.float64)
+        inward = torch.cat((forward, -forward, _side_planes(intrinsics, size)))
+        normals, offsets = inward @ voxel_to_cam[:3, :3], inward @ voxel_to_cam[:3, 3]
+        offsets[1] += farthest
+        # From a block's centre to its innermost voxel, and a little more for rounding.
+        offsets += (_BLOCK - 1) / 2 * normals.abs().sum(dim=1) + 1e-3 * self.voxel_size
+        inside = torch.addmm(offsets.to(self._centres), self._centres, normals.T.to(self._centres))
+        return torch.nonzero(inside.amin(dim=1) > 0)[:, 0]
 
     def _integrate_blocks(
-        self, rows: Int[Tensor, " m"], depth: Tensor, intrinsics: Tensor, voxel_to_cam: Float[Tensor, "4 4"]
+        self,
+        rows: Int[Tensor, " m"],
+        first: Float[Tensor, "m 3"],
+        step: Float[Tensor, "3 k"],
+        depth: Float[Tensor, "h w"],
     ) -> None:
-        projection = (intrinsics.double().cpu() @ voxel_to_cam[:3]).to(self.device)
-        first = self._blocks[rows].double() @ projection[:, :3].T + projection[:, 3]
-        step = self._offsets @ projection[:, :3].float().T
-        homogeneous = first.float()[:, None] + step  # (blocks, voxels, 3)
-        z = homogeneous[..., 2]
-        measured = _nearest_pixel(depth, homogeneous[..., :2] / z[..., None].clamp(min=1e-6), z > 1e-6)
-        distance = measured - z
-        update = (measured > 0) & (distance >= -self.truncation)
-        weight, tsdf = self._weight[rows], self._tsdf[rows]
-        mean = (tsdf * weight + (distance / self.truncation).clamp(max=1)) / (weight + 1)
-        self._tsdf[rows] = torch.where(update, mean, tsdf)
-        self._weight[rows] = weight + update
+        """Add the distances of the voxels of some blocks, whose (x z, y z, z) in the image are ``first`` + ``step``."""
+        x, y, z, spare = self._space[:, : len(rows)]
+        for axis, target in enumerate((x, y, z)):
+            torch.add(first[:, axis, None], step[axis], out=target)
+        divisor = torch.clamp_min(z, 1e-6, out=spare)
+        distance = sample_nearest(depth, x.div_(divisor), y.div_(divisor))
+        update = torch.gt(distance, 0, out=spare).mul_(torch.gt(z, 1e-6, out=x))
+        distance.sub_(z)
+        update.mul_(torch.ge(distance, -self.truncation, out=x))
+        self._total.index_add_(0, rows, distance.div_(self.truncation).clamp_max_(1).mul_(update))
+        self._weight.index_add_(0, rows, update)
 
     def _dense(self, blocked: Float[Tensor, "m k"]) -> Float[Tensor, "x y z"]:
         counts = [-(-n // _BLOCK) for n in self.shape]
@@ -214,15 +242,3 @@ def _side_planes(intrinsics: Float[Tensor, "3 3"], size: tuple[int, int]) -> Flo
     lines = intrinsics.new_tensor([[1, 0, -left], [-1, 0, right], [0, 1, -top], [0, -1, bottom]])
     planes = lines @ intrinsics
     return planes / planes.norm(dim=1, keepdim=True)
-
-
-def _nearest_pixel(
-    depth: Float[Tensor, "h w"], xy: Float[Tensor, "m k 2"], in_front: Bool[Tensor, "m k"]
-) -> Float[Tensor, "m k"]:
-    """Depth of the pixel nearest to each position (halves to the even one), 0 outside."""
-    height, width = depth.shape
-    x, y = torch.round(xy).unbind(-1)
-    inside = in_front & (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    zero = torch.zeros_like(x)
-    index = torch.where(inside, y, zero).long() * width + torch.where(inside, x, zero).long()
-    return torch.where(inside, depth.reshape(-1)[index], zero)

@@ -26,6 +26,7 @@ from toolbox.datasets.fragments.published import published_volume_path
 from toolbox.datasets.fragments.scene_fragments import FILE_NAME
 from toolbox.datasets.scenes import open_scene
 from toolbox.fusion import TSDFIntegrator, TSDFVolume, view_frustum
+from toolbox.fusion.threads import in_threads
 from toolbox.pipelines.stages import Manifest, describe_scene, fingerprint
 from toolbox.structures import Scene, View
 
@@ -197,8 +198,8 @@ def integrate_views(
         )
         for level in range(levels)
     ]
-    for view, pose in zip(views, poses, strict=True):
-        depth, intrinsics = view.stored_depth()
+    # Threads read ahead: decoding a depth map takes as long as integrating it.
+    for (depth, intrinsics), pose in zip(in_threads(View.stored_depth, views), poses, strict=True):
         for integrator in integrators:
             integrator.integrate(torch.from_numpy(depth), torch.from_numpy(intrinsics), pose)
     return [integrator.volume() for integrator in integrators]
