@@ -28,8 +28,8 @@ from toolbox.visualization import contact_sheet, depth_to_rgb, error_to_rgb, loo
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = ROOT / "configs/monoselfrecon/self_slim.py"
-ROOMS, VIEWS, SIZE = 10, 50, "120x160"
-MEASURED = ("scene0008_00", "scene0009_00")  # held out by the config
+ROOMS, VIEWS, SIZE = 8, 100, "120x160"
+MEASURED = ("scene0006_00", "scene0007_00")  # held out by the config
 METRICS = ("neuralrecon/f_score", "neuralrecon/precision", "neuralrecon/recall", "depth/abs_rel", "depth/complete")
 _ERROR_SHOWN = 0.2  # relative error of the last colour
 
@@ -39,7 +39,7 @@ def make_rooms(out: Path) -> list[str]:
     rooms, fragments = out / "rooms", out / "fragments"
     run("make_synthetic.py", "--layout", "scannet", "--scenes", ROOMS, "--views", VIEWS, "--seed", 1, "--size", SIZE,
         "--out", rooms)  # fmt: skip
-    run("prepare_fragments.py", *sorted(rooms.glob("scene*")), "--out", fragments, "--distance", 0.03, "--keep-rest",
+    run("prepare_fragments.py", *sorted(rooms.glob("scene*")), "--out", fragments, "--distance", 0.08, "--keep-rest",
         "--voxel-size", 0.1, "--max-depth", 3.6)  # fmt: skip
     return [f"{use}_dataloader.dataset.prepared={fragments}" for use in ("train", "val", "test")]
 
@@ -146,8 +146,8 @@ def main() -> None:
     """Run the demo."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("demo_indoor"), help="folder of everything it makes")
-    parser.add_argument("--epochs", type=int, default=16, help="of both phases together")
-    parser.add_argument("--alone", type=int, default=12, help="of them, the first phase: without a memory of the scene")
+    parser.add_argument("--epochs", type=int, default=14, help="of both phases together")
+    parser.add_argument("--alone", type=int, default=10, help="of them, the first phase: without a memory of the scene")
     args = parser.parse_args()
     started = time.perf_counter()
     train_and_measure(args.out, make_rooms(args.out), args.epochs, args.alone)

@@ -4,7 +4,7 @@ Voxels are 2.5 times larger than the paper's and images a quarter of its size, s
 No weights of ImageNet are needed. docs/volumetric_training.md says what was tried, and has the numbers.
 
     python tools/train.py configs/monoselfrecon/self_slim.py --work-dir work_dirs/self_slim
-    python tools/test.py configs/monoselfrecon/self_slim.py work_dirs/self_slim/epoch_16.pth
+    python tools/test.py configs/monoselfrecon/self_slim.py work_dirs/self_slim/epoch_14.pth
 
 configs/_base_/datasets/rooms.py says how the rooms are made.
 """
@@ -16,21 +16,21 @@ _base_ = [
 ]
 
 slim_pairs = dict(max_distance=5, seam_views=5, seam_distance=4)
-# Few voxels make planes of few points: none at the coarsest level, and a fifth of the published weight.
-slim_planes = dict(weight=0.01, level_weights=(0.26, 0.33, 0.0), min_points=100)
+# Few voxels make planes of few points: none at the coarsest level, and less than half of the published weight.
+slim_planes = dict(weight=0.02, level_weights=(0.26, 0.33, 0.0), min_points=100)
 
 model = dict(
     type="VolumetricReconstructor",
     data_preprocessor=dict(type="FragmentPreprocessor"),
-    backbone=dict(type="ResNet18FPN", width=16, channels=16),
+    backbone=dict(type="ResNet18FPN", width=32, channels=16),
     neck=dict(
         type="CoarseToFine",
-        networks=[dict(type="SPVCNN", width=0.25, blocks=1) for _ in range(3)],
+        networks=[dict(type="SPVCNN", width=width, blocks=1, running_stats=False) for width in (0.25, 0.25, 0.5)],
         voxel_size=_base_.window.voxel_size,
         window=_base_.window.shape,
         back_projection=dict(view_fusion=dict(type="AttentionViewFusion", num_layers=1, variance=True)),
         sparsifier=dict(type="TSDFBand", threshold=0.6),
-        max_voxels=(65536, 1536, 4096),
+        max_voxels=(65536, 1024, 4096),
         residual=True,
         fusion=dict(type="GRUFusion"),
     ),
@@ -51,15 +51,15 @@ model = dict(
 
 optim_wrapper = dict(
     type="OptimWrapper",
-    optimizer=dict(type="AdamW", lr=2e-3, weight_decay=1e-4),
+    optimizer=dict(type="AdamW", lr=3e-3, weight_decay=1e-4),
     clip_grad=dict(max_norm=1.0),
 )
 param_scheduler = [
     dict(type="LinearLR", start_factor=0.1, by_epoch=False, begin=0, end=30),
-    dict(type="CosineAnnealingLR", by_epoch=True, begin=0, end=16, T_max=16, eta_min=1e-4, convert_to_iter_based=True),
+    dict(type="CosineAnnealingLR", by_epoch=True, begin=0, end=14, T_max=14, eta_min=1e-4, convert_to_iter_based=True),
 ]
-train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=16, val_interval=4)
-custom_hooks = [dict(type="FusionPhaseHook", fusion_epoch=12)]
+train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=14, val_interval=2)
+custom_hooks = [dict(type="FusionPhaseHook", fusion_epoch=10)]
 
 # The surface is where voxels of the finest level say so; they mean metres.
 val_evaluator = dict(volume=dict(threshold=0.6))

@@ -1,7 +1,7 @@
 r"""self_slim.py on a posed video of your own, of any format (docs/scenes.md), in metres; no depth is needed.
 
     python tools/prepare_fragments.py PATH --out data/video/fragments --no-tsdf --keep-rest \
-        --distance 0.06 --angle 10 --voxel-size 0.1 --max-depth 3.6
+        --distance 0.08 --angle 15 --voxel-size 0.1 --max-depth 3.6
     python tools/train.py configs/monoselfrecon/self_slim_video.py --work-dir work_dirs/video
 
 Where the video has depth, tools/test.py measures the mesh with it; training does not read it.

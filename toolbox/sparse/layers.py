@@ -11,9 +11,13 @@ from .tensor import SparseTensor
 def normalize_rows(norm: nn.Module, rows: Float[Tensor, "n c"]) -> Float[Tensor, "n c"]:
     """Batch normalisation of rows; fewer than two are normalised with the running statistics, which stay as they are.
 
+    Without running statistics, fewer than two are taken for their own mean.
+
     Args:
         norm: ``nn.BatchNorm1d``, or ``nn.SyncBatchNorm``, which counts the rows of all processes.
     """
+    if norm.running_mean is None and len(rows) < 2:
+        return rows * 0 + norm.bias
     elsewhere = isinstance(norm, nn.SyncBatchNorm) and dist.is_available() and dist.is_initialized()
     if not norm.training or len(rows) > 1 or elsewhere:
         return norm(rows)

@@ -1,15 +1,15 @@
 """Procedural rooms at a quarter of the usual resolution, with voxels of 10 cm; no depth file is opened in training.
 
-    python tools/make_synthetic.py --layout scannet --scenes 10 --views 50 --size 120x160 --seed 1 --out data/rooms
+    python tools/make_synthetic.py --layout scannet --scenes 8 --views 100 --size 120x160 --seed 1 --out data/rooms
     python tools/prepare_fragments.py data/rooms/scene* --out data/rooms/fragments \
-        --distance 0.03 --keep-rest --voxel-size 0.1 --max-depth 3.6
+        --distance 0.08 --keep-rest --voxel-size 0.1 --max-depth 3.6
 
-The first eight rooms are for training, the other two are measured.
+The first six rooms are for training, the other two are measured.
 """
 
 data_root = "data/rooms"
-train_rooms = tuple(f"scene{number:04d}_00" for number in range(8))
-test_rooms = ("scene0008_00", "scene0009_00")
+train_rooms = tuple(f"scene{number:04d}_00" for number in range(6))
+test_rooms = ("scene0006_00", "scene0007_00")
 window = dict(shape=(48, 48, 40), voxel_size=0.1, max_depth=3.6)
 
 train_dataloader = dict(

@@ -88,3 +88,17 @@ def test_blocks_are_the_residual_blocks_at_each_stride():
     network.load_state_dict({k: v for k, v in published.state_dict().items() if k not in left_out})
     few, many = network(points(60)).feats, published(points(60)).feats
     assert few.shape == many.shape and not torch.allclose(few, many)
+
+
+@pytest.mark.parametrize("num", [0, 1, 90])
+def test_without_running_statistics_evaluation_is_training(num):
+    network, given = small(running_stats=False), points(num)
+    assert not [name for name in network.state_dict() if "running" in name or "tracked" in name]
+    trained, evaluated = (network.train(mode)(given).feats for mode in (True, False))
+    torch.testing.assert_close(trained, evaluated)
+    assert torch.isfinite(trained).all()
+    if num == 90:
+        both = small()
+        both.load_state_dict(network.state_dict(), strict=False)
+        torch.testing.assert_close(both.train()(given).feats, trained)
+        assert not torch.allclose(both.eval()(given).feats, trained)

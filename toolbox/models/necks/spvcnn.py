@@ -91,6 +91,13 @@ class _PointBranch(nn.Module):
         return normalize_rows(self.norm, self.linear(feats)).relu()
 
 
+def _forget_running_stats(module: nn.Module) -> None:
+    for part in module.modules():
+        if isinstance(part, nn.BatchNorm1d):
+            part.track_running_stats = False
+            part.running_mean = part.running_var = part.num_batches_tracked = None
+
+
 @NECKS.register_module()
 class SPVCNN(nn.Module):
     """Features at points -> features at the same points, filtered over voxels of three sizes.
@@ -104,6 +111,8 @@ class SPVCNN(nn.Module):
         voxel_size: edge of the finest voxels, in the unit of the points' coordinates.
         channels: of the stem, the two coarser strides, and the two ways back; the published ones by default.
         blocks: residual blocks at each of the four strides after the stem.
+        running_stats: False normalises every batch by itself, in evaluation as well. Statistics of training describe
+            other fragments badly where each step sees a single one.
         backend: of the sparse convolutions; see ``toolbox.sparse.get_backend``.
     """
 
@@ -114,6 +123,7 @@ class SPVCNN(nn.Module):
         voxel_size: float = 0.04,
         channels: Sequence[int] = (32, 64, 128, 96, 96),
         blocks: int = 2,
+        running_stats: bool = True,
         backend: str | None = None,
     ):
         super().__init__()
@@ -127,6 +137,8 @@ class SPVCNN(nn.Module):
         self.up2 = _Up(middle_up, stem, fine_up, blocks, backend)
         self.coarse_points = _PointBranch(stem, coarse)
         self.fine_points = _PointBranch(coarse, fine_up)
+        if not running_stats:
+            _forget_running_stats(self)
 
     def forward(self, points: PointTensor) -> PointTensor:
         """The points with ``out_channels`` features.
