@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from toolbox.errors import UserError
-from toolbox.models.layers import Conv3d, ConvBlock, ConvTranspose3d, build_norm
+from toolbox.models.layers import Conv3d, ConvBlock, ConvTranspose3d, ScoreConv3d, build_norm
 
 
 @pytest.mark.parametrize("batch", [1, 2])
@@ -30,6 +30,38 @@ def test_single_volumes_give_what_pytorch_gives(ours, theirs, settings, batch):
     ]
     for mine, wanted in zip(*gradients, strict=True):
         torch.testing.assert_close(mine, wanted, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("negative_slope", [0.0, 0.1, None])
+@pytest.mark.parametrize(
+    ("dims", "stride", "transposed", "norm"),
+    [(2, 1, False, None), (2, 2, False, "batch"), (3, 2, False, "batch"), (3, 2, True, "batch"), (3, 1, True, "group")],
+)
+def test_inference_in_one_pass_gives_what_the_layers_give(dims, stride, transposed, norm, negative_slope):
+    """Statistics folded into the weights, and the activation into the convolution."""
+    block = ConvBlock(3, 8, dims, stride=stride, norm=norm, negative_slope=negative_slope, transposed=transposed)
+    if norm == "batch":
+        nn.init.uniform_(block.norm.weight, 0.5, 2)
+        nn.init.normal_(block.norm.running_mean)
+        nn.init.uniform_(block.norm.running_var, 0.5, 2)
+    x = torch.randn(1, 3, *(4, 6, 10)[-dims:])
+    block.eval()
+    expected = block.act(block.norm(block.conv(x))).detach()
+    assert torch.allclose(block(x), expected, atol=1e-5), "with gradients"
+    with torch.no_grad():
+        torch.testing.assert_close(block(x), expected, atol=1e-5, rtol=1e-5)
+        with torch.autocast("cpu", torch.bfloat16):
+            rounded = block(x)
+    assert rounded.dtype in (torch.bfloat16, torch.float32)
+    torch.testing.assert_close(rounded.float(), expected, atol=0.05, rtol=0.05)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_scores_in_inference_are_those_of_training(batch):
+    layer, volume = ScoreConv3d(5), torch.randn(batch, 5, 4, 6, 10)
+    expected = layer(volume).detach()
+    with torch.no_grad():
+        torch.testing.assert_close(layer(volume), expected, atol=1e-5, rtol=1e-5)
 
 
 def test_the_signal_keeps_its_size_through_many_layers():

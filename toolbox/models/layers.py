@@ -23,6 +23,32 @@ def _is_single_cpu_volume(x: Tensor) -> bool:
     return plain and x.shape[0] == 1 and torch.backends.mkldnn.is_available() and not torch.is_autocast_enabled("cpu")
 
 
+def _fused_dtype(x: Tensor) -> torch.dtype | None:
+    """The precision in which oneDNN convolves and activates ``x`` in one pass, in inference; None where it does not."""
+    if x.device.type != "cpu" or torch.is_grad_enabled() or not torch.backends.mkldnn.is_available():
+        return None
+    if not all(hasattr(torch.ops.mkldnn, f"_convolution{kind}_pointwise") for kind in ("", "_transpose")):
+        return None
+    dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+    if dtype == torch.bfloat16:
+        return dtype if torch.ops.mkldnn._is_mkldnn_bf16_supported() else None
+    return dtype if dtype == torch.float32 else None
+
+
+def _fused(conv: nn.Module, x: Tensor, weight: Tensor, bias: Tensor | None, negative_slope: float | None) -> Tensor:
+    """Convolution and activation without another pass over memory."""
+    activation = ("none", []) if negative_slope is None else ("leaky_relu", [negative_slope])
+    if negative_slope == 0:
+        activation = ("relu", [])
+    if conv.transposed:
+        extent = conv.padding, conv.output_padding, conv.stride, conv.dilation
+        return torch.ops.mkldnn._convolution_transpose_pointwise(
+            x, weight, bias, *extent, conv.groups, *activation, None
+        )
+    extent = conv.padding, conv.stride, conv.dilation
+    return torch.ops.mkldnn._convolution_pointwise(x, weight, bias, *extent, conv.groups, *activation, None)
+
+
 class Conv3d(nn.Conv3d):
     """``nn.Conv3d`` that is as fast for one volume on a CPU as for several."""
 
@@ -82,10 +108,8 @@ class ConvTranspose3d(nn.ConvTranspose3d):
         settings = self.stride, self.padding, self.output_padding, self.groups, self.dilation
         if not _is_single_cpu_volume(x) or math.prod(x.shape[:4]) > _ONEDNN_MIN_SIZE:
             return F.conv_transpose3d(x, weight, bias, *settings)
-        onednn = getattr(torch.ops.mkldnn, "_convolution_transpose_pointwise", None)
-        if onednn is not None and not torch.is_grad_enabled():
-            extent = self.padding, self.output_padding, self.stride, self.dilation
-            return onednn(x, weight, bias, *extent, self.groups, "none", [], "")
+        if _fused_dtype(x) is not None:
+            return _fused(self, x, weight, bias, None)
         return F.conv_transpose3d(x.expand(2, -1, -1, -1, -1), weight, bias, *settings)[:1]
 
 
@@ -151,14 +175,21 @@ class ConvBlock(nn.Module):
         nn.init.kaiming_normal_(self.conv.weight, a=negative_slope or 0.0, mode="fan_in", nonlinearity="leaky_relu")
         if self.conv.bias is not None:
             nn.init.zeros_(self.conv.bias)
-        self.norm = build_norm(norm, out_channels, dims)
+        self.norm, self.negative_slope = build_norm(norm, out_channels, dims), negative_slope
         self.act = nn.Identity() if negative_slope is None else nn.LeakyReLU(negative_slope, inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, ...) -> (B, C', ...)."""
-        if self.training or not isinstance(self.norm, _BatchNorm):
+        if isinstance(self.norm, nn.Identity):
+            weight, bias = self.conv.weight, self.conv.bias
+        elif isinstance(self.norm, _BatchNorm) and not self.training:
+            weight, bias = self._folded()
+        else:
             return self.act(self.norm(self.conv(x)))
-        return self.act(self.conv.convolve(x, *self._folded()))
+        dtype = _fused_dtype(x)
+        if dtype is None:
+            return self.act(self.conv.convolve(x, weight, bias))
+        return _fused(self.conv, x.to(dtype), weight.to(dtype), bias.to(dtype), self.negative_slope)
 
     def _folded(self) -> tuple[Tensor, Tensor]:
         """Weight and bias of the convolution that normalises by the running statistics, too."""

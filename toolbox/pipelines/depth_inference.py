@@ -35,6 +35,7 @@ class SceneDepth:
         min_distinctness: confidence is set to 0 where ``photometric_distinctness`` is lower; None leaves it alone.
         max_feature_bytes: features held in memory; more goes to disk.
         bfloat16: run the network in bfloat16.
+        tile_size: cost volumes in overlapping tiles of so many pixels a side, at most; see ``infer_depth``.
     """
 
     size: tuple[int, int]
@@ -44,6 +45,7 @@ class SceneDepth:
     min_distinctness: float | None = None
     max_feature_bytes: int = 4 * 2**30
     bfloat16: bool = False
+    tile_size: int | None = None
 
 
 @dataclass(frozen=True)
@@ -162,6 +164,7 @@ def infer_scene_depth(
                         torch.tensor([depth_range], dtype=torch.float32, device=device),
                         settings.size,
                         images=images,
+                        tile_size=settings.tile_size,
                     )
                 depth = image_depth(prediction, intrinsics[:, 0], settings.size)[0].float().cpu()
                 camera = CamFile(cameras[reference][1].numpy(), cameras[reference][0].numpy(), depth_range[0])

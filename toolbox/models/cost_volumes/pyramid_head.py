@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from toolbox.geometry import PlaneSweep, upsample_depth
 from toolbox.registry import COST_VOLUMES
@@ -29,6 +30,8 @@ class CostVolumePyramid(nn.Module):
         train_fine_hypotheses: another one for training; None is the same.
         aggregator, regularizer, regression, confidence, warper: the other parts, shared by all levels.
         published_intrinsics: scale the intrinsics to the levels as the published CVP-MVSNet does (no half-pixel shift).
+        checkpoint_volumes: in training, keep no sampled source features for the backward pass but sample again, strip
+            by strip: less memory, which then hardly depends on the number of sources, for more time.
     """
 
     def __init__(
@@ -43,6 +46,7 @@ class CostVolumePyramid(nn.Module):
         confidence: Config | None = None,
         warper: Config | None = None,
         published_intrinsics: bool = False,
+        checkpoint_volumes: bool = False,
     ):
         super().__init__()
         build = COST_VOLUMES.build
@@ -56,6 +60,7 @@ class CostVolumePyramid(nn.Module):
         self.confidence = build(confidence or {"type": "WindowConfidence"})
         self.warper = build(warper or {"type": "PlaneSweepWarper"})
         self.published_intrinsics = published_intrinsics
+        self.checkpoint_volumes = checkpoint_volumes
 
     @property
     def size_divisor(self) -> int:
@@ -162,12 +167,16 @@ class CostVolumePyramid(nn.Module):
             return self.aggregator(reference[at].to(dtype), ((f.to(dtype), valid) for f, valid in sampled))
 
         with torch.autocast(reference.device.type, enabled=False):
-            if learns:
-                return part(area[0])
             height, width = (side.stop - side.start for side in area)
             batch, planes = hypotheses.shape[:2]
+            parts = strips(area[0], batch * planes * width * reference.shape[1], reference.device)
+            if learns and self.checkpoint_volumes:
+                recomputed = {"use_reentrant": False, "preserve_rng_state": False}
+                return torch.cat([checkpoint(part, rows, **recomputed) for rows in parts], dim=3)
+            if learns:
+                return part(area[0])
             volume = None
-            for rows in strips(area[0], batch * planes * width * reference.shape[1], reference.device):
+            for rows in parts:
                 filled = part(rows)
                 if volume is None:
                     shape = batch, filled.shape[1], planes, height, width

@@ -84,11 +84,14 @@ class MultiViewStereo(BaseModel):
         image_size: tuple[int, int],
         keep_details: bool = False,
         images: list[Float[Tensor, "b 3 h w"]] | None = None,
+        tile_size: int | None = None,
     ) -> DepthPrediction:
         """Depth of the reference (view 0) from the features of all views; ``image_size`` is before padding.
 
         Args:
             images: of each view in [0, 1], which a model with a pose refiner needs; others leave them alone.
+            tile_size: in inference, cost volumes in overlapping tiles of so many pixels a side, at most: images beyond
+                memory; see ``CostVolumePyramid``. None does each level at once.
         """
         stride = self.backbone.finest_stride
         padded = tuple(stride * n for n in features[0][0].shape[-2:])
@@ -97,7 +100,7 @@ class MultiViewStereo(BaseModel):
                 raise ValueError("a model with a pose refiner needs the images")
             world_to_cam = self._refined_poses(features, intrinsics, world_to_cam, depth_range, padded, images)
         prediction = self.head(
-            features, intrinsics, world_to_cam, depth_range, padded, self.backbone.half_pixel, keep_details
+            features, intrinsics, world_to_cam, depth_range, padded, self.backbone.half_pixel, keep_details, tile_size
         )
         return self._cropped(prediction, intrinsics[:, 0], image_size)
 
@@ -125,9 +128,13 @@ class MultiViewStereo(BaseModel):
         return world_to_cam
 
     def predict_depth(
-        self, batch: MultiViewBatch, num_levels: int | None = None, keep_details: bool = False
+        self,
+        batch: MultiViewBatch,
+        num_levels: int | None = None,
+        keep_details: bool = False,
+        tile_size: int | None = None,
     ) -> DepthPrediction:
-        """Depth of each sample's reference view."""
+        """Depth of each sample's reference view; ``tile_size`` as in ``predict_from_features``."""
         num_views = batch.images.shape[1]
         if num_views < 2:
             raise UserError("images", "multi-view stereo needs at least one source view", "Give two or more views")
@@ -140,7 +147,7 @@ class MultiViewStereo(BaseModel):
         size = tuple(batch.images.shape[-2:])
         images = list(batch.images.unbind(dim=1))
         return self.predict_from_features(
-            features, batch.intrinsics, batch.world_to_cam, batch.depth_range, size, keep_details, images
+            features, batch.intrinsics, batch.world_to_cam, batch.depth_range, size, keep_details, images, tile_size
         )
 
     def forward(self, batch: MultiViewBatch, mode: str = "tensor") -> Any:

@@ -1,0 +1,89 @@
+"""Parts of a level: strips, tiles, and what the head makes of them."""
+
+import pytest
+import torch
+
+from toolbox.models.cost_volumes import CostVolumePyramid, HourglassRegularizer, UNetRegularizer, tiling
+from toolbox.models.cost_volumes.tiling import strips, tiles
+
+
+@pytest.mark.parametrize(("size", "tile_size"), [((120, 88), 64), ((88, 120), 57), ((24, 200), 56)])
+def test_cores_make_up_the_level_and_areas_reach_around_them(size, tile_size):
+    times_taken = torch.zeros(size)
+    for tile in tiles(size, tile_size, reach=12, divisor=8):
+        times_taken[tile.core] += 1
+        for core, area, inside, length in zip(tile.core, tile.area, tile.core_in_area, size, strict=True):
+            assert area.start % 8 == 0 and area.stop % 8 == 0 and area.stop - area.start <= tile_size
+            assert area.start in (0, core.start - 16) and area.stop in (length, core.stop + 16)
+            assert inside.start + area.start == core.start and inside.stop + area.start == core.stop
+    assert (times_taken == 1).all()
+
+
+def test_strips_are_all_rows_in_a_few():
+    rows = [row for strip in strips(slice(3, 50), 2**17, torch.device("cpu")) for row in range(strip.start, strip.stop)]
+    assert rows == list(range(3, 50))
+
+
+@pytest.mark.parametrize(
+    ("regularizer", "channels", "size"), [(HourglassRegularizer, (2, 3, 4), 60), (UNetRegularizer, (2, 3, 4, 5), 136)]
+)
+def test_reach_is_how_far_a_score_looks(regularizer, channels, size):
+    torch.manual_seed(0)
+    network = regularizer(2, channels=channels, norm=None).double()
+    divisor = network.size_divisor
+    volume = torch.rand(1, 2, divisor, size, divisor).double().requires_grad_()
+    for row in (size // 2, size // 2 + divisor - 1):
+        (gradient,) = torch.autograd.grad(network(volume)[0, :, row].square().sum(), volume)
+        rows = gradient[0].abs().sum(dim=(0, 1, 3)).nonzero()[:, 0]
+        assert (rows - row).abs().max() <= network.reach
+
+
+def head(**options) -> CostVolumePyramid:
+    torch.manual_seed(1)
+    regularizer = {"type": "HourglassRegularizer", "channels": (3, 4, 5)}
+    return CostVolumePyramid(4, {"type": "UniformDepth", "num": 6}, regularizer, **options)
+
+
+def views(sources: int = 2, batch: int = 2) -> tuple:
+    """Features, intrinsics, world_to_cam, depth range, image size."""
+    generator = torch.Generator().manual_seed(2)
+    features = [
+        [torch.randn(batch, 4, *size, generator=generator) for size in ((88, 116), (44, 58))]
+        for _ in range(sources + 1)
+    ]
+    intrinsics = torch.tensor([[90.0, 0, 60.0], [0, 94.0, 41.0], [0, 0, 1]]).repeat(batch, sources + 1, 1, 1)
+    poses = torch.eye(4, dtype=torch.float64).repeat(batch, sources + 1, 1, 1)
+    poses[:, :, 0, 3] = torch.linspace(0, 0.2, sources + 1)
+    poses[:, :, 1, 3] = torch.linspace(0, -0.1, sources + 1)
+    return features, intrinsics, poses, torch.tensor([[1.0, 4.0]]).repeat(batch, 1), (88, 116)
+
+
+def test_tiles_give_what_the_whole_gives():
+    """Also across their seams: tiles overlap by what the regularizer looks at."""
+    network = head().eval()
+    with torch.no_grad():
+        whole, tiled = network(*views()), network(*views(), tile_size=48)
+    torch.testing.assert_close(tiled.depths[0], whole.depths[0], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(tiled.confidence, whole.confidence, atol=1e-3, rtol=0)
+
+
+def test_without_overlap_tiles_would_show():
+    network = head().eval()
+    network.regularizer.reach = 0
+    with torch.no_grad():
+        whole, tiled = network(*views()), network(*views(), tile_size=48)
+    assert (tiled.depths[0] - whole.depths[0]).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("aggregator", [{"type": "Variance"}, {"type": "GroupCorrelation", "groups": 2}])
+def test_checkpoints_do_not_change_gradients(aggregator, monkeypatch):
+    monkeypatch.setitem(tiling._STRIP_ELEMENTS, "cpu", 2**17)
+    gradients = []
+    for checkpointed in (False, True):
+        network = head(aggregator=aggregator, checkpoint_volumes=checkpointed).train()
+        inputs = views(batch=1)
+        inputs[0][1][0].requires_grad_()
+        network(*inputs).depths[0].sum().backward()
+        gradients.append((inputs[0][1][0].grad, network.regularizer.conv0.conv.weight.grad))
+    for plain, again in zip(*gradients, strict=True):
+        torch.testing.assert_close(again, plain, atol=1e-4, rtol=1e-3)
