@@ -1,4 +1,5 @@
 # make demo   learn depth from generated images alone, reconstruct a held-out scene, and say where the results lie
+# make demo-indoor   the same for rooms: learn surfaces from generated video alone, and mesh rooms held out
 # make bench  how fast and how small, beside plain code and the machine's limits, and against the last recorded results
 # make test   style, import floors and tests
 # Each sets up .venv first. PYTHON chooses the interpreter: make PYTHON=python3.12 test
@@ -12,10 +13,13 @@ IN := $(VENV)/bin
 PIP_INSTALL := $(IN)/python -m pip install --disable-pip-version-check -c requirements/constraints.txt
 SETUP := setup.py requirements/runtime.txt requirements/constraints.txt
 
-.PHONY: demo bench test check format docs clean
+.PHONY: demo demo-indoor bench test check format docs clean
 
 demo: $(VENV)/.runtime
 	$(IN)/python tools/demo.py --out demo
+
+demo-indoor: $(VENV)/.runtime
+	$(IN)/python tools/demo_indoor.py --out demo_indoor
 
 bench: $(VENV)/.runtime
 	$(IN)/python tools/benchmark.py all --rounds 3
@@ -36,7 +40,7 @@ docs: $(VENV)/.docs
 	$(IN)/python -m mkdocs build --strict -f - < docs/mkdocs.yml
 
 clean:
-	rm -rf $(VENV) demo build *.egg-info
+	rm -rf $(VENV) demo demo_indoor build *.egg-info
 
 # The stamps are newer than the files they depend on once an installation has succeeded. pip does not depend on them:
 # it adds to an environment that already satisfies most of what is asked.
