@@ -1,4 +1,4 @@
-"""What notebooks import: three functions, plain tensors."""
+"""What notebooks import: a network, depth from it, and whole scenes by any network; plain tensors."""
 
 from .inference import infer_depth, init_model
 from .reconstruction import reconstruct_scene

@@ -5,17 +5,17 @@ from pathlib import Path
 import torch
 from jaxtyping import Float
 from mmengine.config import Config
+from mmengine.model import BaseModel
 from torch import Tensor
 
 from toolbox.engine import build_model, load_config
 from toolbox.errors import UserError
-from toolbox.models.reconstructors import MultiViewStereo
 from toolbox.structures import DepthPrediction, MultiViewBatch
 
 
 def init_model(
     config: str | Path | Config, checkpoint: str | Path | None = None, device: str | torch.device | None = None
-) -> MultiViewStereo:
+) -> BaseModel:
     """Build the network of a config, load its weights, and make it ready for inference.
 
     Args:
@@ -25,7 +25,8 @@ def init_model(
         device: None takes the GPU where there is one.
 
     Returns:
-        The model in evaluation mode, with its config as ``model.cfg``.
+        The model in evaluation mode, with its config as ``model.cfg``: a ``MultiViewStereo``, a
+        ``VolumetricReconstructor``, or whatever the config names.
 
     Raises:
         UserError: the config or the checkpoint cannot be read, or do not belong together.
@@ -38,12 +39,13 @@ def init_model(
 
 @torch.no_grad()
 def infer_depth(
-    model: MultiViewStereo,
+    model: BaseModel,
     images: Float[Tensor, "b v 3 h w"],
     intrinsics: Float[Tensor, "b v 3 3"],
     world_to_cam: Float[Tensor, "b v 4 4"],
     depth_range: Float[Tensor, "b 2"],
     num_levels: int | None = None,
+    tile_size: int | None = None,
 ) -> DepthPrediction:
     """Depth of view 0 of each sample.
 
@@ -53,13 +55,20 @@ def infer_depth(
         world_to_cam: OpenCV axes.
         depth_range: (near, far), 0 < near < far, in the unit of the poses' translations.
         num_levels: pyramid levels; free: a network trained with 2 can be used with 5. None takes the config's.
+        tile_size: for images beyond memory: cost volumes in overlapping tiles of so many pixels a side, at most. The
+            depth is the same but for rounding, unless the network normalises by statistics of the volume at hand
+            (norm='group'). None takes the whole image at once.
 
     Returns:
         Depths finest first in the poses' unit, and the confidence, on the model's device.
 
     Raises:
-        UserError: shapes do not agree, values are not finite, or a depth range is empty.
+        UserError: shapes do not agree, values are not finite, a depth range is empty, or the network gives no depth.
     """
+    if not hasattr(model, "predict_depth"):
+        raise UserError(
+            f"infer_depth: {type(model).__name__}", "gives no depth maps", "Use reconstruct_scene, or another network"
+        )
     check_inputs(images, intrinsics, world_to_cam, depth_range)
     weight = next(model.parameters())
     images, intrinsics, depth_range = (values.to(weight) for values in (images, intrinsics, depth_range))
@@ -68,7 +77,7 @@ def infer_depth(
     training = model.training
     model.eval()
     try:
-        return model.predict_depth(batch, num_levels)
+        return model.predict_depth(batch, num_levels, tile_size=tile_size)
     finally:
         model.train(training)
 

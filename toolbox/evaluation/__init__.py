@@ -2,7 +2,7 @@
 
 from .depth_metric import DepthMetric
 from .depth_metrics import average_metrics, constant_depth, depth_error_sums, depth_metrics, metrics_from_sums
-from .mesh_measures import PROTOCOLS, MeshJob, MeshMeasures, measure_mesh
+from .mesh_measures import PROTOCOLS, MeshJob, MeshMeasures, check_measurable, measure_mesh
 from .mesh_metric import MeshMetric
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "MeshMeasures",
     "MeshMetric",
     "average_metrics",
+    "check_measurable",
     "constant_depth",
     "depth_error_sums",
     "depth_metrics",

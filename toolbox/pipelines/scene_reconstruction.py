@@ -1,7 +1,7 @@
 """Posed images -> depth maps -> cloud -> mesh, for one scene; resumable."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from toolbox.structures import Scene
 
 from .depth_inference import DepthFiles, SceneDepth, infer_scene_depth, plan_references
 from .fusion_stages import fuse_scene
+from .settings import check_names
 from .stages import Manifest, describe_scene, fingerprint, fingerprint_weights
 
 
@@ -32,7 +33,7 @@ class ReconstructionSettings:
     Attributes:
         every: use every n-th view of the scene, and no other.
         max_size: the images' longer side is reduced to it; None keeps the stored size.
-        num_levels, num_sources, depth_range, bfloat16, min_distinctness: see ``SceneDepth``.
+        num_levels, num_sources, depth_range, bfloat16, tile_size, min_distinctness: see ``SceneDepth``.
         recipe: see ``FusionRecipe``; its ``num_sources`` is its own.
         keep_filtered: also write the depth that passed the filters, ``filtered/<view id:08d>.pfm``.
         evaluate: compare the depth maps with the scene's own, where it has some.
@@ -44,10 +45,24 @@ class ReconstructionSettings:
     num_sources: int = 4
     depth_range: tuple[float, float] | None = None
     bfloat16: bool = False
+    tile_size: int | None = None
     min_distinctness: float | None = None
     recipe: FusionRecipe = field(default_factory=FusionRecipe)
     keep_filtered: bool = False
     evaluate: bool = False
+
+    @classmethod
+    def from_dicts(cls, defaults: Mapping[str, Any], given: Mapping[str, Any]) -> "ReconstructionSettings":
+        """Settings from a config's and what is given on top; recipes are merged key by key, a whole one is taken.
+
+        Raises:
+            UserError: a name is none of the settings, or of the recipe's.
+        """
+        merged = {**check_names(cls, defaults), **check_names(cls, given)}
+        recipe = given.get("recipe") or {}
+        if not isinstance(recipe, FusionRecipe):
+            recipe = FusionRecipe.from_dict({**dict(defaults.get("recipe", {})), **recipe})
+        return cls(**{**merged, "recipe": recipe})
 
 
 def reconstruct_scene_files(
@@ -75,6 +90,7 @@ def reconstruct_scene_files(
         settings.num_sources,
         settings.depth_range,
         bfloat16=settings.bfloat16,
+        tile_size=settings.tile_size,
         min_distinctness=settings.min_distinctness,
     )
     selector = ViewSelector(scene, settings.depth_range)
