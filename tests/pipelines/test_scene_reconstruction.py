@@ -37,7 +37,9 @@ class Oracle(MultiViewStereo):
         self.backbone_calls.append(match.index(True))
         return [torch.tensor([match.index(True)])]
 
-    def predict_from_features(self, features, intrinsics, world_to_cam, depth_range, image_size, images=None, tile_size=None):
+    def predict_from_features(
+        self, features, intrinsics, world_to_cam, depth_range, image_size, images=None, tile_size=None
+    ):
         from toolbox.structures import DepthPrediction
 
         depth = torch.from_numpy(self.tabletop.depths[int(features[0][0])])[None]
