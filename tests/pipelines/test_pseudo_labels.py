@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from toolbox.errors import UserError
-from toolbox.fusion import FusionRecipe
+from toolbox.fusion import FusionRecipe, FusionView, filtering, fuse_tsdf
 from toolbox.io import CamFile, read_cam_txt, read_pfm, write_cam_txt, write_pfm
 from toolbox.pipelines.depth_inference import DepthFiles
 from toolbox.pipelines.fusion_stages import fuse_scene
@@ -75,3 +75,31 @@ def test_nothing_lies_beyond_the_far_end(fused, tabletop_scene: Scene):
 def test_unknown_sources_are_named():
     with pytest.raises(UserError, match="'mesh', 'consistency' or 'both'"):
         LabelSettings(source="cloud")
+
+
+def test_images_are_not_read(fused, tabletop_scene: Scene, tmp_path: Path):
+    gone = [replace(view, image_path=tmp_path / "gone.png") for view in tabletop_scene.views]
+    found = labels(replace(tabletop_scene, views=gone), fused, source="both")
+    np.testing.assert_array_equal(found, labels(tabletop_scene, fused, source="both"))
+
+
+def test_tsdf_integrates_the_depth_that_was_filtered_once(fused, tabletop_scene: Scene, monkeypatch):
+    passes = []
+    counted = filtering.check_sources
+    monkeypatch.setattr(filtering, "check_sources", lambda *arguments: passes.append(1) or counted(*arguments))
+    recipe = replace(RECIPE, method="tsdf")
+    ids = [view.id for view in tabletop_scene.views]
+    sources = {i: [j for j in ids if j != i] for i in ids}
+    facts = fuse_scene(tabletop_scene, fused, (96, 128), sources, recipe, "exact", Manifest(fused), lambda *_: None)
+    assert len(passes) == 1
+    views = [
+        FusionView(
+            view.id,
+            read_cam_txt(files.camera).intrinsics,
+            read_cam_txt(files.camera).world_to_cam,
+            depth=lambda files=files: read_pfm(files.depth),
+            confidence=lambda files=files: read_pfm(files.confidence),
+        )
+        for view, files in ((view, DepthFiles(fused, view.id)) for view in tabletop_scene.views)
+    ]
+    assert facts["triangles"] == len(fuse_tsdf(views, sources, recipe).triangles) > 1000

@@ -47,11 +47,9 @@ def load_view(view: View, size: tuple[int, int] | None = None, with_depth: bool 
             f"is {image.shape[0]} x {image.shape[1]} pixels where its camera is for {view.size[0]} x {view.size[1]}",
             "Resize the image, or give the intrinsics of its size",
         )
-    intrinsics = torch.from_numpy(view.intrinsics).double()
+    to_intrinsics = working_intrinsics(view, size)
     if size is not None and tuple(size) != image.shape[:2]:
-        image, to_intrinsics = _cover(image, intrinsics, size)
-    else:
-        to_intrinsics = intrinsics
+        image = _cover(image, size)
     stored = view.stored_depth() if with_depth else None
     depth = None
     if stored is not None:
@@ -73,14 +71,26 @@ def working_size(scene: Scene, max_size: int | None) -> tuple[int, int]:
     return round(height * scale), round(width * scale)
 
 
-def _cover(
-    image: np.ndarray, intrinsics: Float[Tensor, "3 3"], size: tuple[int, int]
-) -> tuple[np.ndarray, Float[Tensor, "3 3"]]:
-    height, width = image.shape[:2]
-    scale = max(size[0] / height, size[1] / width)
-    resized = max(round(height * scale), size[0]), max(round(width * scale), size[1])
-    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    image = cv2.resize(image, resized[::-1], interpolation=interpolation)
-    scaled = scale_intrinsics(intrinsics, resized[1] / width, resized[0] / height)
-    top, left = (resized[0] - size[0]) // 2, (resized[1] - size[1]) // 2
-    return image[top : top + size[0], left : left + size[1]], crop_intrinsics(scaled, left, top)
+def working_intrinsics(view: View, size: tuple[int, int] | None = None) -> Float[Tensor, "3 3"]:
+    """The intrinsics that ``load_view`` gives; the image is not read."""
+    intrinsics = torch.from_numpy(view.intrinsics).double()
+    if size is None or tuple(size) == tuple(view.size):
+        return intrinsics
+    (height, width), (top, left) = _covering(view.size, size)
+    scaled = scale_intrinsics(intrinsics, width / view.size[1], height / view.size[0])
+    return crop_intrinsics(scaled, left, top)
+
+
+def _covering(stored: tuple[int, int], size: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
+    """(height, width) to resize to, and the (top, left) corner of the crop."""
+    scale = max(size[0] / stored[0], size[1] / stored[1])
+    height, width = (max(round(length * scale), wanted) for length, wanted in zip(stored, size, strict=True))
+    return (height, width), ((height - size[0]) // 2, (width - size[1]) // 2)
+
+
+def _cover(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    stored = image.shape[:2]
+    (height, width), (top, left) = _covering(stored, size)
+    reduced = max(size[0] / stored[0], size[1] / stored[1]) < 1
+    image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if reduced else cv2.INTER_LINEAR)
+    return image[top : top + size[0], left : left + size[1]]

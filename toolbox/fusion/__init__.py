@@ -14,7 +14,7 @@ from .mesh import TriangleMesh, poisson_mesh
 from .recipe import DISPARITY_DTU, DISPARITY_TANKS, DTU, PATCHMATCHNET, PRESETS, FusionRecipe
 from .scene_mesher import SceneMesher
 from .scene_volume import SceneVolume
-from .tsdf import fuse_tsdf
+from .tsdf import fuse_tsdf, integrate_filtered
 from .tsdf_volume import TSDFIntegrator, TSDFVolume, extract_surface, view_frustum
 from .views import FusionView
 
@@ -45,6 +45,7 @@ __all__ = [
     "fuse_by_consistency",
     "fuse_by_disparity",
     "fuse_tsdf",
+    "integrate_filtered",
     "merge_in_cells",
     "point_spacing",
     "poisson_mesh",

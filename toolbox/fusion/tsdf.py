@@ -1,14 +1,15 @@
 """Filtered depth maps -> truncated signed distance volume -> surface."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
+from jaxtyping import Float32
 
 from toolbox.errors import UserError
 
 from .consistency import filter_confidence
-from .filtering import FilteredDepth, Progress, Sources, filter_by_consistency, focal_length
+from .filtering import Progress, Sources, filter_by_consistency, focal_length
 from .mesh import TriangleMesh, from_open3d
 from .recipe import FusionRecipe
 from .views import FusionView
@@ -36,13 +37,30 @@ def fuse_tsdf(
     Raises:
         UserError: as ``fuse_by_consistency``, or no surface came out (says what each filter left).
     """
+    filtered = filter_by_consistency(views, sources, recipe, progress, device)
+    return integrate_filtered(((each.view, each.depth) for each in filtered), views, recipe)
+
+
+def integrate_filtered(
+    filtered: Iterable[tuple[FusionView, Float32[np.ndarray, "_ _"]]], views: Sequence[FusionView], recipe: FusionRecipe
+) -> TriangleMesh:
+    """``fuse_tsdf`` of depth maps that were filtered before.
+
+    Args:
+        filtered: views and their filtered depth, 0 where refused.
+        views: all of the scene, from which an automatic voxel size is taken.
+
+    Raises:
+        UserError: as ``fuse_tsdf``.
+    """
     voxel = recipe.tsdf_voxel or _AUTO_VOXEL * median_footprint(views, recipe)
     volume = _Volume(voxel, recipe)
     kept = 0
-    for filtered in filter_by_consistency(views, sources, recipe, progress, device):
-        kept += filtered.counts.consistent
-        if filtered.counts.consistent:
-            volume.integrate(filtered)
+    for view, depth in filtered:
+        consistent = int((depth > 0).sum())
+        kept += consistent
+        if consistent:
+            volume.integrate(view, depth)
     mesh = volume.extract() if kept else None
     if mesh is None or not len(mesh.triangles):
         raise UserError(
@@ -89,17 +107,17 @@ class _Volume:
             ("tsdf", "weight", "color"), kinds, ((1,), (1,), (3,)), voxel, _BLOCK, 1000
         )
 
-    def integrate(self, filtered: FilteredDepth) -> None:
+    def integrate(self, view: FusionView, depth: Float32[np.ndarray, "h w"]) -> None:
         core, image = self._o3d.core, self._o3d.t.geometry.Image
-        depth = image(core.Tensor(np.ascontiguousarray(filtered.depth)))
-        colour = image(core.Tensor(filtered.view.read_image(filtered.depth.shape).astype(np.float32)))
+        depth_image = image(core.Tensor(np.ascontiguousarray(depth)))
+        colour = image(core.Tensor(view.read_image(depth.shape).astype(np.float32)))
         # Open3D truncates a voxel's position to its pixel, so there pixel centres lie at 0.5.
-        intrinsics = np.array(filtered.view.intrinsics, np.float64)
+        intrinsics = np.array(view.intrinsics, np.float64)
         intrinsics[:2, 2] += 0.5
-        camera = (core.Tensor(intrinsics), core.Tensor(np.array(filtered.view.world_to_cam, np.float64)))
-        limits = (1.0, float(filtered.depth.max()) * 1.01, float(self._recipe.tsdf_truncation))
-        blocks = self._grid.compute_unique_block_coordinates(depth, *camera, *limits)
-        self._grid.integrate(blocks, depth, colour, *camera, *limits)
+        camera = (core.Tensor(intrinsics), core.Tensor(np.array(view.world_to_cam, np.float64)))
+        limits = (1.0, float(depth.max()) * 1.01, float(self._recipe.tsdf_truncation))
+        blocks = self._grid.compute_unique_block_coordinates(depth_image, *camera, *limits)
+        self._grid.integrate(blocks, depth_image, colour, *camera, *limits)
 
     def extract(self) -> TriangleMesh:
         mesh = self._grid.extract_triangle_mesh(self._recipe.tsdf_min_weight).to_legacy()

@@ -14,7 +14,7 @@ from toolbox.fusion import (
     estimate_normals,
     fuse_by_consistency,
     fuse_by_disparity,
-    fuse_tsdf,
+    integrate_filtered,
     poisson_mesh,
     read_cloud,
     write_cloud,
@@ -47,7 +47,8 @@ def fuse_scene(
         sources: for each reference's id the ids of its sources, best first.
         made_from: fingerprint of the depth maps.
         progress: called with (views filtered, views in all).
-        keep_filtered: write the depth that passed the filters as ``filtered/<id>.pfm``, too (0 where refused).
+        keep_filtered: write the depth that passed the filters as ``filtered/<id>.pfm``, too (0 where refused); the
+            method 'tsdf' always does, and integrates these files.
 
     Returns:
         Facts: recipe, counts, seconds.
@@ -59,6 +60,7 @@ def fuse_scene(
     inside = {i: [s for s in ids if s in sources] for i, ids in sources.items()}
     views = [_fusion_view(scene, out, view_id, size) for view_id in sources]
 
+    keep_filtered = keep_filtered or recipe.method == "tsdf"
     filtered = {i: out / "filtered" / f"{i:08d}.pfm" for i in sources} if keep_filtered else {}
     of_cloud = fingerprint([made_from, sources, recipe.cloud_settings(), keep_filtered])
     if not manifest.begin("cloud", of_cloud, [*filtered.values(), out / "cloud.ply"]):
@@ -81,7 +83,7 @@ def fuse_scene(
     if not manifest.begin("mesh", fingerprint([of_cloud, recipe.to_dict()]), [out / "mesh.ply"]):
         started = time.perf_counter()
         if recipe.method == "tsdf":
-            mesh = fuse_tsdf(views, inside, recipe)
+            mesh = integrate_filtered(((view, read_pfm(filtered[view.id])) for view in views), views, recipe)
         else:
             mesh = poisson_mesh(read_cloud(out / "cloud.ply", facts["spacing"]), recipe)
         write_mesh(out / "mesh.ply", mesh, recipe)

@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Float, Float32
+from torch import Tensor
 from tqdm import tqdm
 
-from toolbox.datasets import load_view, working_size
+from toolbox.datasets import working_size
 from toolbox.datasets.depth_ranges import depth_range_for
-from toolbox.datasets.loading import LoadedView
+from toolbox.datasets.loading import working_intrinsics
 from toolbox.errors import UserError
 from toolbox.fusion import FusionRecipe, poisson_mesh, read_cloud, write_mesh
 from toolbox.geometry import resample_depth
@@ -115,9 +116,9 @@ def label_scene(training_scene: Scene, out: Path, settings: LabelSettings, quiet
         ):
             near, far = depth_range_for(training_scene, view.id, settings.depth_range)
             if not label.depth.exists():
-                camera = load_view(view, size)
-                write_cam_txt(label.camera, CamFile(camera.world_to_cam.numpy(), camera.intrinsics.numpy(), near))
-                write_pfm(label.depth, maker.label(view, camera, size, far))
+                intrinsics = working_intrinsics(view, size)
+                write_cam_txt(label.camera, CamFile(view.world_to_cam, intrinsics.numpy(), near))
+                write_pfm(label.depth, maker.label(view, intrinsics, size, far))
             known.append(float((read_pfm(label.depth) > 0).mean()))
         manifest.finish("labels", views=len(files), size=list(size), coverage=float(np.mean(known)))
     return manifest.facts("labels")
@@ -144,21 +145,25 @@ class _LabelMaker:
             self.renderers.append(RENDERERS.build(dict(settings.renderer)))
             self.renderers[-1].load(mesh)
 
-    def label(self, view: View, camera: LoadedView, size: tuple[int, int], far: float) -> Float32[np.ndarray, "h w"]:
+    def label(
+        self, view: View, intrinsics: Float[Tensor, "3 3"], size: tuple[int, int], far: float
+    ) -> Float32[np.ndarray, "h w"]:
         label = np.zeros(size, np.float32)
         if self.consistency:
-            label = self._consistent(view, camera, size)
+            label = self._consistent(view, intrinsics, size)
             label[label > far] = 0
         for renderer in self.renderers:
-            rendered = renderer.render(camera.intrinsics.numpy(), camera.world_to_cam.numpy(), size, far)
+            rendered = renderer.render(intrinsics.numpy(), view.world_to_cam, size, far)
             label = np.where(label > 0, label, rendered)
         return label
 
-    def _consistent(self, view: View, camera: LoadedView, size: tuple[int, int]) -> Float32[np.ndarray, "h w"]:
+    def _consistent(
+        self, view: View, intrinsics: Float[Tensor, "3 3"], size: tuple[int, int]
+    ) -> Float32[np.ndarray, "h w"]:
         """The filtered depth map on the label's grid; nothing where the view was not reconstructed."""
         path = self.out / "filtered" / f"{view.id:08d}.pfm"
         if not path.exists():
             return np.zeros(size, np.float32)
         grid = torch.from_numpy(read_cam_txt(DepthFiles(self.out, view.id).camera).intrinsics)[None]
         depth = torch.from_numpy(read_pfm(path))[None]
-        return resample_depth(depth, grid.double(), camera.intrinsics[None], size)[0].numpy()
+        return resample_depth(depth, grid.double(), intrinsics[None], size)[0].numpy()
