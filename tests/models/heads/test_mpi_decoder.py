@@ -52,6 +52,19 @@ def test_planes_depend_on_their_disparity_alone():
     torch.testing.assert_close(both[1:], alone.flip(1), rtol=1e-4, atol=1e-6)
 
 
+def test_mixed_precision_keeps_the_embedding():
+    """Rounded to bfloat16, neighbouring disparities' waves would be any other."""
+    decoder = MPIDecoder((5, 6), channels=(8, 9), context_channels=(12, 11, 10, 7)).eval()
+    features = [torch.randn(1, 5, 12, 16), torch.randn(1, 6, 6, 8)]
+    disparities = torch.linspace(2.0, 1.9, 5)[None]
+    with torch.no_grad():
+        full = decoder(features, disparities)[0]
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            half = decoder([level.bfloat16() for level in features], disparities)[0].float()
+    between_planes = full.std(dim=1).mean()
+    assert (half - full).abs().mean() < 0.2 * between_planes
+
+
 @pytest.mark.parametrize("options", [{"channels": (8,)}, {"output_levels": (2,)}, {"output_levels": ()}])
 def test_what_does_not_fit_is_named(options):
     with pytest.raises(UserError, match="an encoder of 2 levels"):

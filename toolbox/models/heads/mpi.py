@@ -136,7 +136,7 @@ class MPIHead(nn.Module):
         chosen = torch.stack([self._views(batch.images.shape[1]) for _ in samples])
         disparities = self.disparities(len(samples)).to(batch.images)
         features = [level[samples, chosen[:, 0]] for level in prediction.image_features]
-        outputs = self.decoder(features, disparities.to(features[0].dtype))
+        outputs = self.decoder(features, disparities)
         planes = outputs[min(outputs)]
         # Disparities, distances and differences of colours need more digits than bfloat16 has.
         with torch.autocast(planes.device.type, enabled=False):

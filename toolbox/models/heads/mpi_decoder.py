@@ -94,9 +94,10 @@ class MPIDecoder(nn.Module):
 
         Args:
             features: finest first.
+            disparities: in full precision, which the embedding's high frequencies need.
         """
         batch, planes = disparities.shape
-        embedding = embed_position(disparities.flatten(), self.frequencies)
+        embedding = embed_position(disparities.flatten(), self.frequencies).to(features[-1].dtype)
 
         def per_plane(values: Tensor) -> Tensor:
             repeated = values.repeat_interleave(planes, dim=0)

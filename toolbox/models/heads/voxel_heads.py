@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -16,8 +17,13 @@ class _VoxelHead(nn.Module):
         self.layers = nn.ModuleList(nn.Linear(c, 1) for c in channels)
 
     def forward(self, feats: Float[Tensor, "n c"], level: int) -> Float[Tensor, " n"]:
-        """A number for each row of features of a level."""
-        return self.layers[level](feats)[:, 0]
+        """A number for each row of features of a level, in the weights' own precision also under autocast.
+
+        Losses move voxels by it, in the precision it has: half of that would put them pixels off.
+        """
+        layer = self.layers[level]
+        with torch.autocast(feats.device.type, enabled=False):
+            return layer(feats.to(layer.weight.dtype))[:, 0]
 
 
 @HEADS.register_module()

@@ -1,5 +1,7 @@
 """All losses on the fragments of a procedural room, through the whole network."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from mmengine.dataset import pseudo_collate
@@ -91,3 +93,29 @@ def test_photometric_training_lowers_the_error(batches):
         optimiser.step()
         values.append(loss.item())
     assert values[-1] < 0.95 * values[0], values
+
+
+def test_mixed_precision_changes_no_loss_by_much(batches):
+    """Positions, warps and losses are computed in float32: what differs are the features."""
+    torch.manual_seed(0)
+    losses = {**LOSSES, "truth": {"type": "WeakSupervisionLoss"}}
+    heads = {**MODEL["heads"], "occupancy": {"type": "OccupancyHead"}}
+    model = MODELS.build({**MODEL, "losses": losses, "heads": heads}).eval()
+    found, disparities = {}, []
+    model.heads.mpi.decoder.register_forward_pre_hook(lambda _, inputs: disparities.append(inputs[1]))
+    for mixed in (False, True):
+        model.forget()
+        for batch in batches:
+            known = [torch.full((1, *(n >> level for n in WINDOW["shape"])), 0.4) for level in range(3)]
+            batch = replace(batch, tsdf=known, occupancy=[volume > 0 for volume in known])
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=mixed):
+                prediction = model.reconstruct(batch)
+                values = model._losses(prediction, batch)
+            assert all(level.tsdf.dtype == level.positions().dtype == torch.float32 for level in prediction.levels)
+            found.setdefault(mixed, []).append({name: value.item() for name, value in values.items()})
+    for full, half in zip(found[False], found[True], strict=True):
+        assert half == pytest.approx(full, rel=0.03)
+    assert found[True] != found[False]
+    assert all(torch.equal(values, disparities[0]) for values in disparities)  # not rounded before they are embedded
+    sum(values.values()).backward()
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
