@@ -1,0 +1,51 @@
+"""A training step of a multi-view stereo network: forward, loss, backward."""
+
+from typing import Any
+
+import torch
+
+from benchmarks.mvs_input import official_network, stereo_input
+from benchmarks.work import Run, Work
+from toolbox.structures import MultiViewBatch
+
+
+class MVSTrainStep(Work):
+    """CVP-MVSNet at the paper's size with the paper's loss; two levels, as it trains.
+
+    Attributes:
+        batch: ``MultiViewBatch``, the same views in each sample.
+        model: the network.
+    """
+
+    sizes = {
+        "tiny": {"samples": 2, "height": 32, "width": 48, "sources": 2},
+        "small": {"samples": 2, "height": 96, "width": 128, "sources": 2},
+        "user": {"samples": 4, "height": 128, "width": 160, "sources": 2},
+    }
+    growth = {"samples": {n: {"samples": n} for n in (1, 2, 4, 8)}, "sources": {n: {"sources": n} for n in (1, 2, 4)}}
+
+    def __init__(self, device: str, samples: int, height: int, width: int, sources: int):
+        views = stereo_input(sources + 1, height, width, device)
+
+        def repeated(values: torch.Tensor) -> torch.Tensor:
+            return values[None].expand(samples, *values.shape).contiguous()
+
+        self.batch = MultiViewBatch(
+            images=repeated(views.images),
+            intrinsics=repeated(views.intrinsics),
+            world_to_cam=repeated(views.world_to_cam),
+            depth_range=repeated(views.depth_range),
+            depth=repeated(views.depths[0]),
+        )
+        self.model = official_network(device, 2).train()
+
+    def ours(self) -> Run:
+        """``MultiViewStereo`` in mode 'loss', and backward."""
+
+        def run() -> dict[str, Any]:
+            self.model.zero_grad(set_to_none=True)
+            loss = sum(self.model(self.batch, mode="loss").values())
+            loss.backward()
+            return {"loss": loss, "gradient": self.model.backbone.convs[0].conv.weight.grad}
+
+        return run
