@@ -9,7 +9,7 @@ Where the video has depth, tools/test.py measures the mesh with it; training doe
 
 _base_ = ["./self_slim.py"]
 
-train_dataloader = dict(dataset=dict(prepared="data/video/fragments", names=None))
+train_dataloader = dict(sampler=dict(loose_epochs=30), dataset=dict(prepared="data/video/fragments", names=None))
 test_dataloader = dict(dataset=dict(prepared="data/video/fragments", names=None))
 val_dataloader, val_cfg, val_evaluator = None, None, None
 
@@ -20,4 +20,4 @@ param_scheduler = [
 # A single video is a handful of fragments: an epoch is a few seconds.
 train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=48, val_interval=48, _delete_=True)
 default_hooks = dict(checkpoint=dict(interval=12))
-custom_hooks = [dict(type="FusionPhaseHook", fusion_epoch=36)]
+custom_hooks = [dict(type="FusionPhaseHook", fusion_epoch=30)]

@@ -85,3 +85,17 @@ def test_more_ranks_than_scenes(sampler_of):
     assert [len(list(sampler)) for sampler in samplers] == [3, 3, 3]
     idle = [sampler_of(rank, 3, [2, 3], round_up=False) for rank in range(3)]
     assert sorted(len(list(sampler)) for sampler in idle) == [0, 2, 3]
+
+
+def test_loose_epochs_come_first_and_place_every_fragment_on_its_own(sampler_of):
+    shares = []
+    for rank in range(2):
+        sampler, epochs = sampler_of(rank, 2, loose_epochs=2), []
+        for epoch in range(3):
+            sampler.set_epoch(epoch)
+            epochs.append(list(sampler))
+            assert len(epochs[-1]) == len(sampler)
+        assert epochs[0] != epochs[1] and epochs[0] != sorted(epochs[0])
+        assert {epoch for _, epoch in epochs[2]} == {2}
+        shares.append(set(epochs[0]))
+    assert shares[0] | shares[1] == set(range(15))

@@ -34,16 +34,30 @@ class SceneOrderSampler(Sampler):
         seed: of the order; None draws one that all ranks share.
         round_up: let every rank have as many samples as the longest: the others begin again with their first scene.
             Training in step needs it; in an evaluation it would count scenes twice.
+        loose_epochs: so many epochs come first in which a rank's fragments are in any order, each placed on its own:
+            for the phase without memory, whose steps then do not see one room for a while.
     """
 
-    def __init__(self, dataset: ScenesInOrder, shuffle: bool = True, seed: int | None = None, round_up: bool = True):
+    def __init__(
+        self,
+        dataset: ScenesInOrder,
+        shuffle: bool = True,
+        seed: int | None = None,
+        round_up: bool = True,
+        loose_epochs: int = 0,
+    ):
         self.rank, self.world_size = get_dist_info()
         self.lengths = list(dataset.scene_lengths)
-        self.shuffle, self.round_up, self.epoch = shuffle, round_up, 0
+        self.shuffle, self.round_up, self.loose_epochs, self.epoch = shuffle, round_up, loose_epochs, 0
         self.seed = sync_random_seed() if seed is None else seed
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:
+    def __iter__(self) -> Iterator[tuple[int, int] | int]:
         samples = self._samples(self.rank)
+        if self.epoch < self.loose_epochs:
+            generator = torch.Generator().manual_seed(self.seed + self.epoch)
+            order = torch.randperm(len(samples), generator=generator).tolist()
+            yield from (samples[order[position % len(order)]] for position in range(len(self)))
+            return
         count = len(self)
         for position in range(count):
             yield samples[position % len(samples)], self.epoch
