@@ -85,13 +85,15 @@ def test_weights_of_the_whole_classifier_load_from_a_file_or_an_address(tmp_path
         assert all(torch.equal(own[name], state[name].to(own[name].dtype)) for name in own)
 
 
-def test_weights_are_read_where_a_training_starts():
+def test_weights_are_read_where_a_training_starts(tmp_path):
     """A network whose weights come from a checkpoint does without ImageNet's."""
-    backbone = {"type": "ResNet18FPN", "channels": 4, "width": 8, "weights": "nowhere.pth"}
+    backbone = {"type": "ResNet18FPN", "channels": 4, "width": 8, "weights": str(tmp_path / "weights.pth")}
     neck = {"type": "CoarseToFine", "networks": [{"type": "SPVCNN", "width": 0.0625}] * 3}
     model = MODELS.build({"type": "VolumetricReconstructor", "backbone": backbone, "neck": neck})
-    with pytest.raises(UserError, match=r"nowhere\.pth"):
-        model.init_weights()
+    state = classifier_weights(model.backbone.encoder, {})
+    torch.save(state, tmp_path / "weights.pth")
+    model.init_weights()
+    assert torch.equal(model.backbone.encoder.conv1.weight, state["conv1.weight"])
 
 
 def test_other_weights_are_refused_by_name(tmp_path):
