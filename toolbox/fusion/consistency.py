@@ -23,7 +23,7 @@ from toolbox.geometry import pixel_grid, relative_projection
 from .sampling import sample_bilinear
 
 # Pixels compared at a time: with ten sources a block's arrays stay in a core's cache; a GPU wants many.
-_BLOCKS = {"cpu": 4096}
+_BLOCKS = {"cpu": 8192}
 _BLOCK_ELSEWHERE = 2**18
 
 

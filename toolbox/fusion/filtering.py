@@ -96,8 +96,8 @@ class SceneMaps:
         depth = depth.to(self.device)
         flat = depth.reshape(-1)
         index = flat.nonzero()[:, 0]
-        y, x = (values.to(depth) for values in (index // size[1], index % size[1]))
-        return Candidates(size, index, x, y, flat[index], known)
+        row = index // size[1]
+        return Candidates(size, index, (index - row * size[1]).to(depth), row.to(depth), flat[index], known)
 
 
 def filter_by_consistency(

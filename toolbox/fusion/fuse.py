@@ -96,30 +96,32 @@ def _fuse_view(
         xyz = points.double() + camera_centre(world_to_cam)
         depth.view(-1)[index] = points @ world_to_cam[2, :3].to(points)
     filtered = depth.cpu().numpy()
-    part = ViewPoints(xyz.float().cpu().numpy(), rgb.cpu().numpy(), view.id, _median_footprint(view, filtered))
+    part = ViewPoints(
+        xyz.float().cpu().numpy(), rgb.cpu().numpy(), view.id, _median_footprint(view, filtered[filtered > 0])
+    )
     counts = ViewCounts(view.id, depth.numel(), pixels.known, len(pixels.index), len(part.xyz))
     return FilteredDepth(view, filtered, counts), part
 
 
 def _with_points(filtered: FilteredDepth) -> tuple[FilteredDepth, ViewPoints]:
     """A filtered depth map and its points in the world, computed in float64."""
-    view, depth = filtered.view, filtered.depth
-    kept = depth > 0
-    row, column = np.nonzero(kept)
-    z = depth[kept].astype(np.float64)
+    view, depth = filtered.view, filtered.depth.reshape(-1)
+    index = np.flatnonzero(depth > 0)
+    row = index // filtered.depth.shape[1]
+    x, y = (index - row * filtered.depth.shape[1]).astype(np.float64), row.astype(np.float64)
+    z = depth[index]
     cam_to_world = np.asarray(view.world_to_cam[:3, :3], np.float64).T
     rays, centre = cam_to_world @ np.linalg.inv(view.intrinsics), -cam_to_world @ view.world_to_cam[:3, 3]
     xyz = np.empty((len(z), 3), np.float32)
     for axis in range(3):  # a matrix product with three columns would take several times as long
-        xyz[:, axis] = (rays[axis, 0] * column + rays[axis, 1] * row + rays[axis, 2]) * z + centre[axis]
-    rgb = view.read_image(depth.shape)[kept]
-    return filtered, ViewPoints(xyz, rgb, view.id, _median_footprint(view, depth))
+        xyz[:, axis] = (rays[axis, 0] * x + rays[axis, 1] * y + rays[axis, 2]) * z + centre[axis]
+    rgb = view.read_image(filtered.depth.shape).reshape(-1, 3)[index]
+    return filtered, ViewPoints(xyz, rgb, view.id, _median_footprint(view, z))
 
 
 def _median_footprint(view: FusionView, depth: np.ndarray) -> float:
-    """Median size of a pixel where there is depth, or 0."""
-    kept = depth[depth > 0]
-    return float(np.median(kept)) / focal_length(view) if len(kept) else 0.0
+    """Median size of a pixel at these depths; 0 where there are none."""
+    return float(np.median(depth)) / focal_length(view) if len(depth) else 0.0
 
 
 def _total(counts: Sequence[ViewCounts], recipe: FusionRecipe) -> dict[str, int]:
