@@ -130,17 +130,17 @@ class CostVolumePyramid(nn.Module):
         geometry: LevelGeometry,
         tile_size: int | None,
     ) -> Float[Tensor, "b d h w"]:
-        sweeps = self._sweeps(level_features[1:], hypotheses.dtype, geometry)
+        def filtered(volume: Float[Tensor, "b k d hs ws"]) -> Float[Tensor, "b d hs ws"]:
+            return torch.softmax(self.regularizer(volume), dim=1, dtype=hypotheses.dtype)
 
-        def filtered(area: Area) -> Float[Tensor, "b d hs ws"]:
-            scores = self.regularizer(self._volume(level_features[0], sweeps, hypotheses, area))
-            return torch.softmax(scores, dim=1, dtype=hypotheses.dtype)
-
+        reference, sources = level_features[0], (level_features[1:], hypotheses.dtype, geometry)
         if tile_size is None or max(geometry.size) <= tile_size or torch.is_grad_enabled():
-            return filtered(whole(geometry.size))
+            return filtered(self._volume(reference, self._sweeps(*sources), hypotheses, whole(geometry.size)))
+        sweeps = self._sweeps(*sources)
         probabilities = torch.empty(hypotheses.shape, dtype=hypotheses.dtype, device=hypotheses.device)
         for tile in tiles(geometry.size, tile_size, self.regularizer.reach, self.regularizer.size_divisor):
-            probabilities[(..., *tile.core)] = filtered(tile.area)[(..., *tile.core_in_area)]
+            part = filtered(self._volume(reference, sweeps, hypotheses, tile.area))
+            probabilities[(..., *tile.core)] = part[(..., *tile.core_in_area)]
         return probabilities
 
     def _sweeps(

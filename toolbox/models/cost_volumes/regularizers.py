@@ -53,12 +53,13 @@ class HourglassRegularizer(nn.Module):
 
     def forward(self, volume: Float[Tensor, "b c d h w"]) -> Float[Tensor, "b d h w"]:
         """Scores; the softmax over d is the caller's."""
-        x0 = self.conv0a(self.conv0(volume.contiguous(memory_format=torch.channels_last_3d)))
-        x2 = self.conv2a(self.conv2(self.conv1(x0)))
-        x4 = self.conv4a(self.conv4(self.conv3(x2)))
-        x5 = _add(self.conv5(x4), x2)
-        x6 = _add(self.conv6(x5), x0)
-        return self.prob0(x6)[:, 0]
+        fine = self.conv0a(self.conv0(volume.contiguous(memory_format=torch.channels_last_3d)))
+        coarse = self.conv2a(self.conv2(self.conv1(fine)))
+        x = self.conv4a(self.conv4(self.conv3(coarse)))
+        x = _add(self.conv5(x), coarse)
+        x = _add(self.conv6(x), fine)
+        del fine, coarse  # memory is fullest here
+        return self.prob0(x)[:, 0]
 
 
 @COST_VOLUMES.register_module()
