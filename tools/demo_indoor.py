@@ -20,9 +20,9 @@ from toolbox.datasets.fragments import read_fragments
 from toolbox.engine import build_model, load_config
 from toolbox.errors import exit_on_user_error
 from toolbox.evaluation.mesh_measures import MeshJob, measure_mesh
-from toolbox.evaluation.rendered_frames import DepthFusion
+from toolbox.evaluation.rendered_frames import DepthFusion, MeshArrays, rendered_frames
 from toolbox.io import atomic_path, read_image, write_image, write_json
-from toolbox.rendering import RaycastRenderer
+from toolbox.rendering import RaycastRenderer, read_mesh
 from toolbox.structures import Scene
 from toolbox.visualization import contact_sheet, depth_to_rgb, error_to_rgb, look_at, render_mesh, robust_range
 
@@ -31,6 +31,7 @@ CONFIG = ROOT / "configs/monoselfrecon/self_slim.py"
 ROOMS, VIEWS, SIZE = 8, 100, "120x160"
 MEASURED = ("scene0006_00", "scene0007_00")  # held out by the config
 METRICS = ("neuralrecon/f_score", "neuralrecon/precision", "neuralrecon/recall", "depth/abs_rel", "depth/complete")
+ORACLE = "flat planes at each view's true median"
 _ERROR_SHOWN = 0.2  # relative error of the last colour
 
 
@@ -59,28 +60,36 @@ def train_and_measure(out: Path, data: list[str], epochs: int, alone: int) -> No
         run("test.py", CONFIG, weights, "--work-dir", out / name, "--cfg-options", *data)
 
 
-def flat_planes(scene: Scene) -> dict:
-    """What flat planes score: each view's depth is its own true median everywhere, and all are fused to a mesh."""
+def flat_planes(scene: Scene, distance: float | None = None) -> dict:
+    """What flat planes score: each view's depth is one number everywhere, and all are fused to a mesh.
+
+    Args:
+        distance: the number, in metres; None is each view's own true median, which nobody knows.
+    """
     fusion = DepthFusion(voxel_size=0.04, truncation=0.12, max_depth=5.0)
     for view in scene.views:
         depth, intrinsics = view.stored_depth()
-        fusion.integrate(np.full_like(depth, np.median(depth[depth > 0])), intrinsics, view.world_to_cam)
+        flat = np.median(depth[depth > 0]) if distance is None else distance
+        fusion.integrate(np.full_like(depth, flat), intrinsics, view.world_to_cam)
     return measure_mesh(MeshJob(scene, fusion.mesh()))
+
+
+def meshes(scene: Scene, out: Path) -> dict[str, MeshArrays]:
+    """The true mesh and those of the networks; the untrained one's may be empty."""
+    paths = {"the true room": scene.mesh_path}
+    paths |= {f"{name} network": out / name / "meshes" / scene.name / "mesh.ply" for name in ("untrained", "trained")}
+    return {name: read_mesh(path) for name, path in paths.items()}
 
 
 def draw_depth(scene: Scene, out: Path, views: int = 4) -> None:
     """Some views with the depth of the true mesh, the untrained and the trained network's, and the error."""
-    renderers = {"true depth": RaycastRenderer()}
-    renderers["true depth"].load(scene.mesh_path)
-    for name in ("untrained", "trained"):
-        path, renderers[name] = out / name / "meshes" / scene.name / "mesh.ply", RaycastRenderer()
-        renderers[name].load(path)
+    chosen = scene.views[:: -(-len(scene.views) // views)]
+    frames = {name: list(rendered_frames(mesh, chosen, RaycastRenderer())) for name, mesh in meshes(scene, out).items()}
     tiles = []
-    for view in scene.views[:: -(-len(scene.views) // views)]:
-        depths = {n: r.render(view.intrinsics, view.world_to_cam, view.size) for n, r in renderers.items()}
-        true, trained = depths["true depth"], depths["trained"]
-        known = (true > 0) & (trained > 0)
-        error = np.where(known, trained / np.where(true > 0, true, 1) - 1, np.nan)
+    for number, view in enumerate(chosen):
+        depths = {name: of_mesh[number].depth for name, of_mesh in frames.items()}
+        true, trained = depths["the true room"], depths["trained network"]
+        error = np.where((true > 0) & (trained > 0), trained / np.where(true > 0, true, 1) - 1, np.nan)
         tiles.append((f"view {view.name}", read_image(view.image_path)))
         tiles += [(name, depth_to_rgb(depth, robust_range(true))) for name, depth in depths.items()]
         tiles.append((f"error of trained, {_ERROR_SHOWN:.0%} bright", error_to_rgb(error, _ERROR_SHOWN)))
@@ -88,20 +97,17 @@ def draw_depth(scene: Scene, out: Path, views: int = 4) -> None:
 
 
 def draw_meshes(scene: Scene, out: Path, size: tuple[int, int] = (480, 640)) -> None:
-    """The true room and the meshes from above, looked into through the backs of walls."""
-    centres = np.stack([view.centre for view in scene.views])
-    middle = centres.mean(axis=0)
+    """The true room and the networks' from above, looked into through the backs of walls."""
+    middle = np.stack([view.centre for view in scene.views]).mean(axis=0)
     target, eye = middle + np.array([0.0, 0.0, -0.6]), middle + np.array([-3.2, -3.6, 4.2])
     focal = 0.95 * size[1]
     intrinsics = np.array([[focal, 0, size[1] / 2], [0, focal, size[0] / 2], [0, 0, 1]])
     camera = look_at(eye, target, np.array([0.0, 0.0, 1.0]))
-    meshes = {"the true room": scene.mesh_path}
-    meshes |= {f"{name} network": out / name / "meshes" / scene.name / "mesh.ply" for name in ("untrained", "trained")}
-    tiles = [
-        (name, render_mesh(path, intrinsics, camera, size, shading=shading, cull_back=True))
-        for name, path in meshes.items()
-        for shading in (("lit", "shape") if name == "the true room" else ("shape",))
-    ]
+    tiles = [("the true room", render_mesh(scene.mesh_path, intrinsics, camera, size, cull_back=True))]
+    for name, (vertices, triangles) in meshes(scene, out).items():
+        if len(triangles):
+            mesh = (vertices, triangles, None)
+            tiles.append((name, render_mesh(mesh, intrinsics, camera, size, shading="shape", cull_back=True)))
     write_image(out / "pictures" / f"{scene.name}_mesh.png", contact_sheet(tiles, columns=2))
 
 
@@ -114,8 +120,13 @@ def curve(training: Path) -> list[dict]:
 
 def summarize(out: Path, scenes: list[Scene]) -> dict[str, dict[str, float]]:
     """Metrics, means over the measured rooms, of planes and networks; written to ``summary.json``."""
-    planes = [flat_planes(scene) for scene in scenes]
-    summary = {"flat planes": {name: float(np.mean([row[name] for row in planes])) for name in METRICS}}
+    trained = [path for path in sorted((out / "fragments").glob("scene*")) if path.name not in MEASURED]
+    views = [view for path in trained for view in read_fragments(path).scene.views]
+    usual = float(np.median([np.median(depth[depth > 0]) for depth in (view.stored_depth()[0] for view in views)]))
+    summary = {}
+    for name, distance in ((f"flat planes at {usual:.2f} m, the rooms' median", usual), (ORACLE, None)):
+        rows = [flat_planes(scene, distance) for scene in scenes]
+        summary[name] = {metric: float(np.mean([row[metric] for row in rows])) for metric in METRICS}
     for name in ("untrained", "trained"):
         summary[name] = json.loads((out / name / "metrics.json").read_text())["metrics"]
     write_json(out / "summary.json", {"metrics": summary, "curve": curve(out / "training")})
@@ -125,12 +136,12 @@ def summarize(out: Path, scenes: list[Scene]) -> dict[str, dict[str, float]]:
 def report(out: Path, summary: dict[str, dict[str, float]], alone: int, seconds: float) -> None:
     """Say how good the meshes are, and where the results lie."""
     print(f"\nDone in {seconds / 60:.1f} minutes. No depth was read in training.")
-    print(f"{'Rooms held out: ' + ', '.join(MEASURED):46}" + "".join(f"{name.split('/')[1]:>11}" for name in METRICS))
-    rows = {name: summary[name] for name in ("flat planes", "untrained")}
+    print(f"{'Rooms held out: ' + ', '.join(MEASURED):50}" + "".join(f"{name.split('/')[1]:>11}" for name in METRICS))
+    rows = {name: row for name, row in summary.items() if name != "trained"}
     for row in curve(out / "training"):
         rows[f"after epoch {row['step']}{' (with memory)' if row['step'] > alone else ''}"] = row
     for name, row in rows.items():
-        print(f"  {name:44}" + "".join(f"{row[metric]:11.4f}" for metric in METRICS))
+        print(f"  {name:48}" + "".join(f"{row[metric]:11.4f}" for metric in METRICS))
     print("Recipe: NeuralRecon's protocol, 5 cm; depth of the mesh in all keyframes; means over the rooms.")
     print("Results:")
     for what, path in (

@@ -65,3 +65,11 @@ custom_hooks = [dict(type="FusionPhaseHook", fusion_epoch=9)]
 # The surface is where voxels of the finest level say so; they mean metres.
 val_evaluator = dict(volume=dict(threshold=0.6))
 test_evaluator = val_evaluator
+
+# Defaults of tools/reconstruct.py.
+reconstruction = dict(
+    size=(120, 160),
+    window=dict(max_depth=_base_.window.max_depth),
+    volume=dict(threshold=0.6),
+    keyframes=dict(min_distance=0.1),
+)

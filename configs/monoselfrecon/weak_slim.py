@@ -18,3 +18,4 @@ model = dict(
 train_dataloader = dict(dataset=dict(read_tsdf=True))
 val_evaluator = dict(volume=dict(threshold=1.0))
 test_evaluator = val_evaluator
+reconstruction = dict(volume=dict(threshold=1.0))
