@@ -51,6 +51,10 @@ def apply_args(config: Config, args: argparse.Namespace) -> Path:
     hooks = dict(config.get("default_hooks", {}))
     hooks["metrics_file"] = {"type": "MetricsFileHook", "out_file": str(out.absolute())}
     hooks.pop("pictures", None)
+    if args.show_dir and _mesh_metrics(config):
+        raise UserError(
+            "--show-dir", "shows depth maps, and this config's network gives meshes", "Leave it out: they are written"
+        )
     if args.show_dir:
         folder = str(Path(args.show_dir).absolute())
         hooks["pictures"] = {"type": "DepthPictureHook", "out_dir": folder, "max_pictures": None}
@@ -64,7 +68,9 @@ def apply_args(config: Config, args: argparse.Namespace) -> Path:
 def _mesh_metrics(config: Config) -> list[dict]:
     evaluators = config.test_evaluator
     listed = evaluators if isinstance(evaluators, list | tuple) else [evaluators]
-    return [evaluator for evaluator in listed if str(evaluator.get("type")).split(".")[-1] == "MeshMetric"]
+    return [
+        evaluator for evaluator in listed if evaluator.get("type") in (MeshMetric, "MeshMetric", "toolbox.MeshMetric")
+    ]
 
 
 def measure_in_parallel(runner: ToolboxRunner, executor: str, workers: int | None) -> None:

@@ -106,3 +106,8 @@ def test_a_scene_without_truth_ends_in_one_paragraph(run_tool, config, weights, 
     ended = run_tool("test", config, weights, "--work-dir", tmp_path / "run")
     assert ended.code == 2
     assert "scene 'room_b': has neither a mesh nor depth" in ended.err and "Traceback" not in ended.err
+
+
+def test_there_are_no_depth_maps_to_show(run_tool, config, weights, tmp_path):
+    ended = run_tool("test", config, weights, "--show-dir", tmp_path / "pictures")
+    assert ended.code == 2 and "gives meshes" in ended.err
