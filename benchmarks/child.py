@@ -75,7 +75,10 @@ def serve(spec: dict) -> None:
     from benchmarks import memory
 
     if spec["threads"]:
+        import cv2
+
         torch.set_num_threads(spec["threads"])
+        cv2.setNumThreads(spec["threads"])
     run, work = _make_run(spec)
     cost = work.cost() if work else None
     start = memory.resident_bytes()

@@ -44,6 +44,8 @@ class Contender:
         }
         # Threads that wait would slow the other contenders down.
         environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
+        if self.threads:
+            environment |= {f"{library}_NUM_THREADS": str(self.threads) for library in ("OMP", "OPENBLAS", "MKL")}
         self._process = subprocess.Popen(
             [sys.executable, str(_CHILD), json.dumps(spec)],
             stdin=subprocess.PIPE,

@@ -31,7 +31,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--against", type=Path, help="a .py file with build(work), or a folder with another toolbox")
     parser.add_argument("--no-reference", action="store_true", help="leave the work's own reference out")
     parser.add_argument("--rounds", type=int, default=5, help="times that each contender runs, in turns")
-    parser.add_argument("--threads", type=int, help="of PyTorch; default: its own choice")
+    parser.add_argument("--threads", type=int, help="of PyTorch, numpy and OpenCV; default: their own choice")
     parser.add_argument("--device", default="cpu", help="of ours; a reference says itself where it runs")
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall", help="'cpu' on a machine with other work")
     parser.add_argument("--json", type=Path, help="write the records there")
