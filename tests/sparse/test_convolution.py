@@ -42,14 +42,14 @@ def at_voxels(volume: Tensor, x: SparseTensor) -> Tensor:
     return volume.permute(0, 2, 3, 4, 1)[b, i, j, k]
 
 
-@pytest.fixture(params=[1, 64, 8192])
-def rows_per_batch(request, monkeypatch):
-    """From every weight alone to all weights in one padded batch."""
-    monkeypatch.setattr(kernel_map, "_ROWS_PER_BATCH", request.param)
+@pytest.fixture(params=[1, 16, 8192])
+def region(request, monkeypatch):
+    """From every output voxel alone to all at once."""
+    monkeypatch.setattr(kernel_map, "_REGION", request.param)
 
 
 @pytest.mark.parametrize("spec", GEOMETRIES, ids=str)
-def test_every_pair_counts_once(scattered, spec, rows_per_batch):
+def test_every_pair_counts_once(scattered, spec, region):
     x, weight = scattered(), weights(spec).detach()
     out = conv3d(x, weight, spec)
     rows = {tuple(voxel): row for row, voxel in enumerate(x.coords.tolist())}
@@ -109,14 +109,14 @@ def test_on_a_full_grid_strided_and_transposed_equal_dense(size, stride, padding
 
 
 @pytest.mark.parametrize("spec", [spec for spec in GEOMETRIES if spec.kernel_size < 5], ids=str)
-def test_gradients(scattered, spec, rows_per_batch):
+def test_gradients(scattered, spec, region):
     x = scattered(num=20, channels=2)
     feats = x.feats.requires_grad_()
     assert torch.autograd.gradcheck(lambda f, w: conv3d(x.replace(f), w, spec).feats, (feats, weights(spec, 2, 1)))
 
 
 @pytest.mark.parametrize("size", [2, 3])
-def test_gradients_of_a_transposed_convolution(scattered, size, rows_per_batch):
+def test_gradients_of_a_transposed_convolution(scattered, size, region):
     x = scattered(num=20)
     coarse = x.at_stride(2, torch.randn(len(x.family.coarser(1, 2)), 2, dtype=torch.float64, requires_grad=True))
     spec = ConvSpec(size, 2, transposed=True)

@@ -79,7 +79,7 @@ def test_nearest_takes_the_voxel_that_holds_the_point():
     points = some_points()
     voxels = voxelize(points)
     out = devoxelize(voxels, points, mode="nearest").feats
-    rows = voxels.voxels.find(voxels.voxels.keys)
+    rows = voxels.voxels.find(voxels.coords)
     home = points.coords.floor().int()
     expected = torch.stack([voxels.feats[rows[(voxels.coords == voxel).all(dim=1)][0]] for voxel in home])
     torch.testing.assert_close(out, expected)

@@ -31,7 +31,7 @@ def batch_first(coords: Tensor) -> Tensor:
 
 def rows_in(coords: Tensor, voxels: VoxelSet) -> Tensor:
     """The published rows of our voxels; both have to be the same set."""
-    rows = VoxelSet(batch_first(coords), voxels.stride).find(voxels.keys)
+    rows = VoxelSet(batch_first(coords), voxels.stride).find(voxels.coords)
     assert len(coords) == len(voxels) and (rows >= 0).all()
     return rows
 

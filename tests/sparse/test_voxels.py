@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from toolbox.errors import UserError
-from toolbox.sparse import SparseTensor, VoxelFamily, VoxelSet
-from toolbox.sparse.voxels import MAX_COORDINATE, distinct_voxels, floor_to_stride, pack, pack_offset, unpack
+from toolbox.sparse import SparseTensor, VoxelFamily, VoxelSet, lookup
+from toolbox.sparse.keys import MAX_COORDINATE, pack, pack_offset, unpack
+from toolbox.sparse.voxels import distinct_voxels, floor_to_stride
 
 
 def test_keys_sort_as_coordinates_do_and_can_be_undone(scattered):
@@ -21,12 +22,40 @@ def test_neighbours_keys_differ_by_the_offsets():
     assert int(pack(there) - pack(here)) == pack_offset(-1, 2, -7)
 
 
-def test_rows_are_found():
+@pytest.fixture(params=["table", "search"])
+def way(request, monkeypatch):
+    """Either way of finding rows."""
+    if request.param == "search":
+        monkeypatch.setattr(lookup.TableLookup, "fits", lambda *args: False)
+
+
+def test_rows_are_found(way):
     voxels = VoxelSet(torch.tensor([[0, 5, -1, 2], [1, 0, 0, 0], [0, -5, 1, 2]], dtype=torch.int32))
     wanted = torch.tensor([[0, -5, 1, 2], [0, 0, 0, 0], [1, 0, 0, 0], [0, 5, -1, 2]], dtype=torch.int32)
-    assert voxels.find(pack(wanted)).tolist() == [2, -1, 1, 0]
+    assert voxels.find(wanted).tolist() == [2, -1, 1, 0]
     none = VoxelSet(torch.zeros(0, 4, dtype=torch.int32))
-    assert none.find(pack(wanted)).tolist() == [-1] * 4
+    assert none.find(wanted).tolist() == [-1] * 4
+
+
+@pytest.mark.parametrize("stride", [1, 3])
+def test_neighbours_are_found(scattered, way, stride):
+    x = scattered()
+    coords = x.coords * torch.tensor([1, stride, stride, stride], dtype=torch.int32)
+    rows = {tuple(voxel): row for row, voxel in enumerate(coords.tolist())}
+    offsets = [
+        (stride * a, stride * b, stride * c) for a, b, c in ((0, 0, 0), (1, -1, 0), (0, 0, 2), (0, 0, 1), (0, -9, 0))
+    ]
+    found = VoxelSet(coords, stride).neighbours(coords, offsets)
+    for offset, near in zip(offsets, found.tolist(), strict=True):
+        moved = [(b, *(p + o for p, o in zip(place, offset, strict=True))) for b, *place in coords.tolist()]
+        assert near == [rows.get(place, -1) for place in moved]
+
+
+def test_voxels_far_apart_are_searched_and_not_put_into_a_table():
+    coords = torch.tensor([[0, -9000, 0, 0], [0, 0, 9000, -9000], [0, 1, 9000, -9000]], dtype=torch.int32)
+    voxels = VoxelSet(coords)
+    assert voxels.neighbours(coords, [(1, 0, 0), (-1, 0, 0)]).tolist() == [[-1, 2, -1], [-1, -1, 1]]
+    assert isinstance(voxels._lookup, lookup.SortedLookup)
 
 
 def test_coarser_voxels_are_rounded_down_and_hold_the_finer_ones():
@@ -55,10 +84,10 @@ def test_distinct_voxels_are_sorted():
         ([0, 0, 0, 0], 1, "two rows for one voxel"),
     ],
 )
-def test_impossible_coordinates_are_refused(row, stride, fault):
+def test_impossible_coordinates_are_refused(row, stride, fault, way):
     coords = torch.tensor([[0, 0, 0, 0], row], dtype=torch.int32)
     with pytest.raises(UserError, match=fault):
-        VoxelSet(coords, stride).find(torch.zeros(1, dtype=torch.int64))
+        VoxelSet(coords, stride).find(coords)
 
 
 def test_impossible_coordinates_are_refused_before_they_are_made_coarser():

@@ -10,7 +10,7 @@ from toolbox.errors import UserError
 
 from .row_sums import RowSums
 from .tensor import PointTensor, SparseTensor
-from .voxels import VoxelFamily, VoxelSet, distinct_voxels, pack, pack_offset, voxels_of_points
+from .voxels import VoxelFamily, VoxelSet, distinct_voxels, voxels_of_points
 
 _CORNERS = [(x, y, z) for x in (0, 1) for y in (0, 1) for z in (0, 1)]
 
@@ -96,16 +96,14 @@ def _damped_nearest(coords: Float[Tensor, "n 4"], voxels: VoxelSet) -> RowSums:
 
 def _rows_of_points(coords: Float[Tensor, "n 4"], voxels: VoxelSet) -> Int64[Tensor, " n"]:
     """The row of the voxel that holds each point, or -1."""
-    return voxels.find(pack(voxels_of_points(coords, voxels.stride)))
+    return voxels.find(voxels_of_points(coords, voxels.stride))
 
 
 def _corners(coords: Float[Tensor, "n 4"], voxels: VoxelSet) -> tuple[Int64[Tensor, "n 8"], Float[Tensor, "n 8"]]:
     """The rows of the 8 voxels around each point (-1 if missing), and their weights."""
     floored = voxels_of_points(coords, voxels.stride)
-    steps = torch.tensor(
-        [pack_offset(*(voxels.stride * cell for cell in corner)) for corner in _CORNERS], device=coords.device
-    )
-    rows = voxels.find(pack(floored)[:, None] + steps)
+    steps = [(voxels.stride * x, voxels.stride * y, voxels.stride * z) for x, y, z in _CORNERS]
+    rows = voxels.neighbours(floored, steps).T.long()
     upper = (coords[:, None, 1:] - floored[:, None, 1:]) / voxels.stride
     is_upper = torch.tensor(_CORNERS, dtype=torch.bool, device=coords.device)
     weights = torch.where(is_upper, upper, 1 - upper).prod(dim=2) * (rows >= 0)

@@ -1,4 +1,4 @@
-"""Sets of voxels: integer keys, look-up of rows, and the coarser sets that follow from a set."""
+"""Sets of voxels: look-up of rows, and the coarser sets that follow from a set."""
 
 from functools import cached_property
 from typing import Any
@@ -9,31 +9,8 @@ from torch import Tensor
 
 from toolbox.errors import UserError
 
-_AXIS_BITS = 17
-_CENTRE = 1 << (_AXIS_BITS - 1)
-_MAX_BATCH = 1 << 12
-# Neighbours of a voxel have keys, too: coordinates stay this far away from the ends of their bits.
-MAX_REACH = 1 << 12
-MAX_COORDINATE = _CENTRE - MAX_REACH - 1
-_LAST_KEY = torch.iinfo(torch.int64).max
-
-
-def pack(coords: Int32[Tensor, "*n 4"]) -> Int64[Tensor, "*n"]:
-    """(batch, x, y, z) -> one integer, which sorts as the four do."""
-    batch, x, y, z = coords.long().unbind(dim=-1)
-    return (batch << 3 * _AXIS_BITS) + pack_offset(x + _CENTRE, y + _CENTRE, z + _CENTRE)
-
-
-def unpack(keys: Int64[Tensor, " n"]) -> Int32[Tensor, "n 4"]:
-    """The inverse of ``pack``."""
-    mask = (1 << _AXIS_BITS) - 1
-    axes = [(keys >> bits * _AXIS_BITS & mask) - _CENTRE for bits in (2, 1, 0)]
-    return torch.stack((keys >> 3 * _AXIS_BITS, *axes), dim=1).int()
-
-
-def pack_offset(x: int | Tensor, y: int | Tensor, z: int | Tensor) -> int | Tensor:
-    """What has to be added to a voxel's key to get the key of the voxel that lies (x, y, z) away from it."""
-    return (x << 2 * _AXIS_BITS) + (y << _AXIS_BITS) + z
+from .keys import MAX_BATCH, MAX_COORDINATE, pack, unpack
+from .lookup import Offset, SortedLookup, TableLookup
 
 
 def floor_to_stride(coords: Int32[Tensor, "n 4"], stride: int) -> Int32[Tensor, "n 4"]:
@@ -58,44 +35,42 @@ class VoxelSet:
         return self.coords.shape[0]
 
     @cached_property
-    def keys(self) -> Int64[Tensor, " n"]:
-        """One integer per row.
-
-        Raises:
-            UserError: coordinates out of range, or no multiples of the stride.
-        """
-        self.check()
-        return pack(self.coords)
+    def _bounds(self) -> tuple[list[int], list[int]]:
+        """The smallest and the largest coordinates of at least one voxel."""
+        low, high = self.coords.aminmax(dim=0)
+        return low.tolist(), high.tolist()
 
     @cached_property
-    def _sorted(self) -> tuple[Tensor, Tensor]:
-        """Sorted keys with a last one that no voxel has, and the row of each."""
-        keys, rows = torch.sort(self.keys)
-        if bool((keys[1:] == keys[:-1]).any()):
-            raise UserError(
-                "sparse tensor", "has two rows for one voxel", "Merge them first, e.g. with toolbox.sparse.voxelize"
-            )
-        return torch.cat((keys, keys.new_full((1,), _LAST_KEY))), torch.cat((rows, rows.new_full((1,), -1)))
+    def _lookup(self) -> TableLookup | SortedLookup:
+        self.check()
+        sizes = [1, self.stride, self.stride, self.stride]
+        if len(self) and TableLookup.fits(len(self), sizes, *self._bounds):
+            return TableLookup(self.coords, sizes, *self._bounds)
+        return SortedLookup(self.coords, self.stride)
 
-    def find(self, keys: Int64[Tensor, "*q"]) -> Int64[Tensor, "*q"]:
-        """The rows of the voxels with these keys; -1 where the set has no such voxel."""
-        sorted_keys, rows = self._sorted
-        place = torch.searchsorted(sorted_keys, keys)
-        return torch.where(sorted_keys.take(place) == keys, rows.take(place), -1)
+    def find(self, coords: Int32[Tensor, "*q 4"]) -> Int64[Tensor, "*q"]:
+        """The rows of the voxels at these coordinates (multiples of the stride); -1 where the set has no such voxel.
 
-    def find_columns(self, keys: Int64[Tensor, "*q"], height: int) -> Int64[Tensor, "height *q"]:
-        """The rows of columns of voxels along z, ``height`` each from the one with the key upwards; -1 where missing.
-
-        Takes one search for each column: the voxels of a column follow one another in the order of keys.
+        Raises:
+            UserError: coordinates of the set are out of range, not different, or no multiples of the stride.
         """
-        sorted_keys, rows = self._sorted
-        place = torch.searchsorted(sorted_keys, keys)
-        found = keys.new_full((height, *keys.shape), -1)
-        for step in range(height):
-            there = sorted_keys.take(place) == keys + step * self.stride
-            found[step] = torch.where(there, rows.take(place), -1)
-            place += there
-        return found
+        return self._lookup.find(coords)
+
+    def neighbours(self, coords: Int32[Tensor, "n 4"], offsets: list[Offset]) -> Int32[Tensor, "k n"]:
+        """The rows of the voxels that lie (x, y, z) away from voxels, for each of the offsets; -1 where there is none.
+
+        Raises:
+            UserError: see ``find``.
+        """
+        return self._lookup.neighbours(coords, offsets)
+
+    def in_order(self) -> Int64[Tensor, " n"]:
+        """The rows, sorted by (batch, x, y, z).
+
+        Raises:
+            UserError: see ``find``.
+        """
+        return self._lookup.in_order()
 
     def same_voxels(self, other: "VoxelSet") -> bool:
         """Whether both have the same voxels in the same rows."""
@@ -105,11 +80,10 @@ class VoxelSet:
         """Raise UserError where coordinates are out of range, or no multiples of the stride."""
         if not len(self):
             return
-        low, high = self.coords.aminmax(dim=0)
-        remainder = (self.coords[:, 1:] % self.stride).any()
-        (low_batch, *low), (high_batch, *high), uneven = low.tolist(), high.tolist(), bool(remainder)
-        if low_batch < 0 or high_batch >= _MAX_BATCH:
-            raise UserError("sparse tensor", f"batch index {low_batch} to {high_batch}", f"Use 0 to {_MAX_BATCH - 1}")
+        (low_batch, *low), (high_batch, *high) = self._bounds
+        uneven = self.stride > 1 and bool((self.coords[:, 1:] % self.stride).any())
+        if low_batch < 0 or high_batch >= MAX_BATCH:
+            raise UserError("sparse tensor", f"batch index {low_batch} to {high_batch}", f"Use 0 to {MAX_BATCH - 1}")
         if min(low) < -MAX_COORDINATE or max(high) > MAX_COORDINATE:
             raise UserError(
                 "sparse tensor",
@@ -165,7 +139,7 @@ class VoxelFamily:
         key = ("parents", stride, factor)
         if key not in self.cache:
             coarse = self.coarser(stride, factor)
-            self.cache[key] = coarse.find(pack(floor_to_stride(self.levels[stride].coords, coarse.stride)))
+            self.cache[key] = coarse.find(floor_to_stride(self.levels[stride].coords, coarse.stride))
         return self.cache[key]
 
 

@@ -158,7 +158,7 @@ def _match(tensor: Any, grid: Int32[Tensor, "n 4"], voxels: VoxelSet, origin: In
     coords = grid.int().clone()
     coords[:, 1:] = coords[:, 1:] * voxels.stride + origin
     theirs = VoxelSet(coords, voxels.stride)
-    to_ours, from_ours = theirs.find(voxels.keys), voxels.find(theirs.keys)
+    to_ours, from_ours = theirs.find(voxels.coords), voxels.find(theirs.coords)
     if len(theirs) != len(voxels) or bool((to_ours < 0).any()):
         raise UserError(
             "sparse backend",

@@ -1,7 +1,7 @@
-"""Sparse convolutions in plain PyTorch: gather rows, multiply by weight, sum by output voxel.
+"""Sparse convolutions in plain PyTorch: gather rows, multiply by weight, add to the output's rows.
 
-Every pair of voxels that meet under a weight is one row of a product; the rows of an output voxel are summed by one
-reduction, so that no two threads add to one place and results do not depend on their order.
+Parts of the pairs follow one another, and no output row comes twice in one of them, so that no two threads add to one
+place and results do not depend on their order.
 """
 
 import torch
@@ -11,7 +11,6 @@ from torch.autograd.function import once_differentiable
 
 from toolbox.sparse.backends import Backend
 from toolbox.sparse.kernel_map import ConvSpec, KernelMap, kernel_map
-from toolbox.sparse.row_sums import sum_rows
 from toolbox.sparse.tensor import SparseTensor
 
 
@@ -33,41 +32,39 @@ def build() -> TorchBackend:
 def _multiply_and_sum(
     feats: Float[Tensor, "n c_in"], weight: Float[Tensor, "k c_in c_out"], pairs: KernelMap
 ) -> Float[Tensor, "m c_out"]:
-    products = feats.new_empty(len(pairs.source.rows), weight.shape[2])
-    for batch in pairs.batches:
-        gathered = feats.index_select(0, pairs.source.rows[batch.slots])
-        product = products[batch.slots]
-        if batch.last - batch.first == 1:
-            torch.mm(gathered, weight[batch.first], out=product)
-        else:
-            shape = (batch.last - batch.first, batch.width)
-            torch.bmm(
-                gathered.view(*shape, gathered.shape[1]),
-                weight[batch.first : batch.last],
-                out=product.view(*shape, product.shape[1]),
-            )
-    return sum_rows(products, *pairs.target.slots_by_row)
+    precision = torch.promote_types(feats.dtype, torch.float32)
+    if pairs.identity is None:
+        out = feats.new_zeros(pairs.num_targets, weight.shape[2], dtype=precision)
+    else:
+        out = (feats @ weight[pairs.identity]).to(precision)
+    for k, sources, targets in pairs.parts:
+        product = feats.index_select(0, sources) @ weight[k]
+        out.index_add_(0, targets, product.to(precision))
+    return out.to(feats.dtype)
 
 
-def _weight_gradient(
-    feats: Float[Tensor, "n c_in"], grad: Float[Tensor, "m c_out"], pairs: KernelMap, num_weights: int
-) -> Float[Tensor, "k c_in c_out"]:
-    out = feats.new_zeros(num_weights, feats.shape[1], grad.shape[1])
-    for batch in pairs.batches:
-        before = feats.index_select(0, pairs.source.rows[batch.slots])
-        after = grad.index_select(0, pairs.target.rows[batch.slots])
-        if batch.last - batch.first == 1:
-            torch.mm(before.T, after, out=out[batch.first])
-            continue
-        if batch.empty is not None:
-            before.index_fill_(0, batch.empty, 0)
-        shape = (batch.last - batch.first, batch.width)
-        torch.bmm(
-            before.view(*shape, before.shape[1]).transpose(1, 2),
-            after.view(*shape, after.shape[1]),
-            out=out[batch.first : batch.last],
-        )
-    return out
+def _gradients(
+    feats: Float[Tensor, "n c_in"],
+    weight: Float[Tensor, "k c_in c_out"],
+    grad: Float[Tensor, "m c_out"],
+    pairs: KernelMap,
+    needed: tuple[bool, bool],
+) -> tuple[Float[Tensor, "n c_in"] | None, Float[Tensor, "k c_in c_out"] | None]:
+    """Gradients in features and weights, those that are needed; each row of ``grad`` is gathered once for both."""
+    precision = torch.promote_types(feats.dtype, torch.float32)
+    in_feats = torch.zeros_like(feats, dtype=precision) if needed[0] else None
+    in_weight = torch.zeros_like(weight, dtype=precision) if needed[1] else None
+    if pairs.identity is not None and needed[0]:
+        in_feats = (grad @ weight[pairs.identity].T).to(precision)
+    if pairs.identity is not None and needed[1]:
+        in_weight[pairs.identity] = feats.T @ grad
+    for k, sources, targets in pairs.parts:
+        part = grad.index_select(0, targets)
+        if needed[0]:
+            in_feats.index_add_(0, sources, (part @ weight[k].T).to(precision))
+        if needed[1]:
+            in_weight[k] += feats.index_select(0, sources).T @ part
+    return (in_feats.to(feats.dtype) if needed[0] else None), (in_weight.to(weight.dtype) if needed[1] else None)
 
 
 class _Convolve(torch.autograd.Function):
@@ -81,7 +78,4 @@ class _Convolve(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         feats, weight = ctx.saved_tensors
-        needs_feats, needs_weight, _ = ctx.needs_input_grad
-        grad_feats = _multiply_and_sum(grad, weight.transpose(1, 2), ctx.pairs.transposed()) if needs_feats else None
-        grad_weight = _weight_gradient(feats, grad, ctx.pairs, weight.shape[0]) if needs_weight else None
-        return grad_feats, grad_weight, None
+        return *_gradients(feats, weight, grad.contiguous(), ctx.pairs, ctx.needs_input_grad[:2]), None
