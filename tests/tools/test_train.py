@@ -63,6 +63,7 @@ def test_seed_and_mixed_precision_change_the_run(run_tool, slim, tmp_path):
 def test_two_processes_train_as_one_with_twice_the_batch(run_tool, slim, tmp_path):
     """With plain gradient descent and without augmentation, the averaged gradients are those of the joint batch."""
     same = ("train_dataloader.dataset.transforms=[]", "optim_wrapper.optimizer={'type': 'SGD', 'lr': 0.1}")
+    same += ("model.head.regularizer.norm=batch", "sync_bn=torch")
     assert run_tool("train", SLIM, *slim(*same, "train_dataloader.batch_size=2")).code == 0
     (tmp_path / "run").rename(tmp_path / "one")
     environment = os.environ | {"PYTHON": sys.executable, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}

@@ -11,6 +11,7 @@ from .phases import FusionPhaseHook
 from .pictures import DepthPictureHook, depth_sheet
 from .runner import ToolboxRunner, latest_checkpoint
 from .seeding import PositionSeedHook, seed_everything
+from .sync_batch_norm import SyncBatchNorm, synchronise_batch_norms
 
 __all__ = [
     "LAUNCHERS",
@@ -19,6 +20,7 @@ __all__ = [
     "FusionPhaseHook",
     "MetricsFileHook",
     "PositionSeedHook",
+    "SyncBatchNorm",
     "ToolboxRunner",
     "build_model",
     "config_mistakes",
@@ -34,6 +36,7 @@ __all__ = [
     "parse_options",
     "register_safe_loading",
     "seed_everything",
+    "synchronise_batch_norms",
 ]
 
 # Whoever imports the engine (a config's scope does) has mmengine's loaders replaced by the safe ones.

@@ -18,15 +18,17 @@ from toolbox.registry import RUNNERS
 
 from .checkpoint import check_weights, load_checkpoint_file, state_dict_of
 from .distributed import init_distributed
+from .sync_batch_norm import synchronise_batch_norms
 
 
 @RUNNERS.register_module()
 class ToolboxRunner(mmengine.runner.Runner):
     """Trains and tests what a config assembles; its options are mmengine's.
 
-    It differs in four ways. Checkpoints are read without running code from them. They have to fit the model exactly
+    It differs in five ways. Checkpoints are read without running code from them. They have to fit the model exactly
     (the config's ``strict_load = False`` takes what fits, for fine-tuning). They are written whole or not at all.
-    Several processes work without a GPU (gloo).
+    Several processes work without a GPU (gloo). The config's ``sync_bn = "torch"`` works there, too: see
+    ``SyncBatchNorm``.
     """
 
     def setup_env(self, env_cfg: dict) -> None:
@@ -41,7 +43,16 @@ class ToolboxRunner(mmengine.runner.Runner):
         super().register_default_hooks({k: h for k, h in (hooks or {}).items() if h is not None or k in own})
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
-        """Wrap the model for data parallelism; on a CPU without device ids."""
+        """Wrap the model for data parallelism, its batch normalisation synchronised if the config says so.
+
+        Raises:
+            UserError: ``sync_bn`` is neither None nor 'torch'.
+        """
+        sync_bn = self.cfg.get("sync_bn")
+        if sync_bn not in (None, "torch"):
+            raise UserError(f"sync_bn={sync_bn!r}", "is not available", "Use sync_bn='torch', or None")
+        if self.distributed and sync_bn:
+            model = synchronise_batch_norms(model)
         if self.distributed and not torch.cuda.is_available():
             defaults = {
                 "type": "MMDistributedDataParallel",
@@ -50,7 +61,11 @@ class ToolboxRunner(mmengine.runner.Runner):
                 "find_unused_parameters": self.cfg.get("find_unused_parameters", False),
             }
             model_wrapper_cfg = defaults | dict(model_wrapper_cfg or {})
-        return super().wrap_model(model_wrapper_cfg, model)
+        try:
+            self.cfg.sync_bn = None  # mmengine would put in PyTorch's own, which refuses CPUs
+            return super().wrap_model(model_wrapper_cfg, model)
+        finally:
+            self.cfg.sync_bn = sync_bn
 
     def load_checkpoint(
         self,

@@ -14,11 +14,11 @@ def normalize_rows(norm: nn.Module, rows: Float[Tensor, "n c"]) -> Float[Tensor,
     Without running statistics, fewer than two are taken for their own mean.
 
     Args:
-        norm: ``nn.BatchNorm1d``, or ``nn.SyncBatchNorm``, which counts the rows of all processes.
+        norm: ``nn.BatchNorm1d``, or a synchronised one in its place, which counts the rows of all processes.
     """
     if norm.running_mean is None and len(rows) < 2:
         return rows * 0 + norm.bias
-    elsewhere = isinstance(norm, nn.SyncBatchNorm) and dist.is_available() and dist.is_initialized()
+    elsewhere = not isinstance(norm, nn.BatchNorm1d) and dist.is_available() and dist.is_initialized()
     if not norm.training or len(rows) > 1 or elsewhere:
         return norm(rows)
     return F.batch_norm(rows, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
@@ -40,7 +40,7 @@ class BatchNorm(nn.Module):
     """Batch normalisation over all voxels of a batch.
 
     A batch of fewer than two voxels has no variance: it is normalised with the running statistics, and does not
-    change them. ``norm`` is a plain ``nn.BatchNorm1d``, which ``nn.SyncBatchNorm.convert_sync_batchnorm`` finds.
+    change them. ``norm`` is a plain ``nn.BatchNorm1d``, which what converts to synchronised ones finds.
     """
 
     def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1):

@@ -121,8 +121,12 @@ class MPILoss(nn.Module, ABC):
         total = pair.scale.new_zeros(())
         with torch.autocast(total.device.type, enabled=False):
             for name in self.views:
-                total = total + masked_mean(*self.view_map(getattr(pair, name), pair))
+                total = total + self.view_loss(getattr(pair, name), pair)
         return self.weight * total
+
+    def view_loss(self, view: RenderedView, pair: RenderedPair) -> Float[Tensor, ""]:
+        """``view_map`` as one number."""
+        return masked_mean(*self.view_map(view, pair))
 
 
 def _everywhere(errors: Tensor) -> tuple[Tensor, Tensor]:
@@ -136,6 +140,12 @@ class MPIDisparityLoss(MPILoss):
     def view_map(self, view: RenderedView, pair: RenderedPair) -> tuple[Float[Tensor, " n"], Bool[Tensor, " n"]]:
         """At the points of the volume's surface."""
         return _everywhere(log_disparity_map(view, pair.scale))
+
+    def view_loss(self, view: RenderedView, pair: RenderedPair) -> Float[Tensor, ""]:
+        """Mean over the samples of the mean over their points, of which samples have different numbers."""
+        errors, valid = self.view_map(view, pair)
+        samples = range(len(pair.scale))
+        return sum(masked_mean(errors, valid & (view.point_sample == i)) for i in samples) / len(samples)
 
 
 @LOSSES.register_module()

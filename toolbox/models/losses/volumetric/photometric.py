@@ -5,6 +5,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from toolbox.geometry import project_pairs, sample_at_pixels
+from toolbox.models.losses.multi_level import masked_mean
 from toolbox.registry import LOSSES
 
 from .pair_loss import LevelViews, PairLoss
@@ -94,6 +95,5 @@ class SDFConsistencyLoss(PairLoss):
         )
 
     def reduce(self, maps: list[tuple[Float[Tensor, "p _"], Bool[Tensor, "p _"]]]) -> Float[Tensor, ""]:
-        """Mean over the valid points of all pairs and samples."""
-        total = sum(torch.where(valid, errors, torch.zeros_like(errors)).sum() for errors, valid in maps)
-        return total / sum(valid.sum() for _, valid in maps).clamp(min=1)
+        """Mean over the samples of the mean over the valid points of all pairs."""
+        return sum(masked_mean(errors, valid) for errors, valid in maps) / len(maps)

@@ -132,7 +132,7 @@ class SuperpixelPlanarLoss(PairLoss):
             self.published_sampling,
         )
 
-    def reduce(self, maps: list[ErrorMap]) -> Float[Tensor, ""]:
+    def reduce(self, maps: list[tuple[Float[Tensor, "p _"], Bool[Tensor, "p _"]]]) -> Float[Tensor, ""]:
         """Sum over the pairs' means; mean over the samples."""
         sums = []
         for errors, valid in maps:

@@ -90,7 +90,8 @@ def _no_truth() -> UserError:
 class WeakSupervisionLoss(VolumetricLoss):
     """TSDF and occupancy against the truth, over the supervised voxels of each level.
 
-    weight * sum over the levels of level_weight * (mean of ``occupancy_error_map`` + mean of ``tsdf_error_map``).
+    weight * sum over the levels of level_weight * (mean of ``occupancy_error_map`` + mean of ``tsdf_error_map``), the
+    mean of the samples.
 
     Args:
         pos_weight: see ``occupancy_error_map``.
@@ -124,6 +125,10 @@ class WeakSupervisionLoss(VolumetricLoss):
         volume = prediction.levels[level]
         if volume.supervised is not None:
             volume = volume.select(volume.supervised)
+        samples = range(len(batch.origin))
+        return sum(self._sample_loss(volume.of_sample(i), batch, level) for i in samples) / len(samples)
+
+    def _sample_loss(self, volume: SparseTSDF, batch: FragmentBatch, level: int) -> Float[Tensor, ""]:
         everywhere = torch.ones_like(volume.tsdf, dtype=torch.bool)
         occupied = occupancy_truth(volume, batch, level)
         total = volume.tsdf.new_zeros(())
