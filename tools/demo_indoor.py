@@ -40,7 +40,7 @@ def make_rooms(out: Path) -> list[str]:
     rooms, fragments = out / "rooms", out / "fragments"
     run("make_synthetic.py", "--layout", "scannet", "--scenes", ROOMS, "--views", VIEWS, "--seed", 1, "--size", SIZE,
         "--out", rooms)  # fmt: skip
-    run("prepare_fragments.py", *sorted(rooms.glob("scene*")), "--out", fragments, "--distance", 0.1, "--keep-rest",
+    run("prepare_fragments.py", *sorted(rooms.glob("scene*")), "--out", fragments, "--distance", 0.08, "--keep-rest",
         "--voxel-size", 0.1, "--max-depth", 3.6)  # fmt: skip
     return [f"{use}_dataloader.dataset.prepared={fragments}" for use in ("train", "val", "test")]
 
@@ -54,7 +54,6 @@ def train_and_measure(out: Path, data: list[str], epochs: int, alone: int) -> No
             torch.save({"state_dict": build_model(load_config(CONFIG)).state_dict()}, temporary)
     run("train.py", CONFIG, "--work-dir", training, "--resume", "--cfg-options", *data,
         f"train_cfg.max_epochs={epochs}", f"custom_hooks.0.fusion_epoch={alone}",
-        f"train_dataloader.sampler.loose_epochs={alone}",
         f"param_scheduler.1.end={epochs}", f"param_scheduler.1.T_max={epochs}")  # fmt: skip
     for name, weights in (("untrained", untrained), ("trained", training / f"epoch_{epochs}.pth")):
         run("test.py", CONFIG, weights, "--work-dir", out / name, "--cfg-options", *data)
@@ -158,8 +157,8 @@ def main() -> None:
     """Run the demo."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("demo_indoor"), help="folder of everything it makes")
-    parser.add_argument("--epochs", type=int, default=16, help="of both phases together")
-    parser.add_argument("--alone", type=int, default=9, help="of them, the first phase: without a memory of the scene")
+    parser.add_argument("--epochs", type=int, default=14, help="of both phases together")
+    parser.add_argument("--alone", type=int, default=10, help="of them, the first phase: without a memory of the scene")
     args = parser.parse_args()
     started = time.perf_counter()
     train_and_measure(args.out, make_rooms(args.out), args.epochs, args.alone)

@@ -4,7 +4,7 @@ Voxels are 2.5 times larger than the paper's and images a quarter of its size, s
 No weights of ImageNet are needed. docs/volumetric_training.md says what was tried, and has the numbers.
 
     python tools/train.py configs/monoselfrecon/self_slim.py --work-dir work_dirs/self_slim
-    python tools/test.py configs/monoselfrecon/self_slim.py work_dirs/self_slim/epoch_16.pth
+    python tools/test.py configs/monoselfrecon/self_slim.py work_dirs/self_slim/epoch_14.pth
 
 configs/_base_/datasets/rooms.py says how the rooms are made.
 """
@@ -51,16 +51,15 @@ model = dict(
 
 optim_wrapper = dict(
     type="OptimWrapper",
-    optimizer=dict(type="AdamW", lr=2e-3, weight_decay=1e-4),
+    optimizer=dict(type="AdamW", lr=3e-3, weight_decay=1e-4),
     clip_grad=dict(max_norm=1.0),
 )
-train_dataloader = dict(sampler=dict(loose_epochs=9))
 param_scheduler = [
     dict(type="LinearLR", start_factor=0.1, by_epoch=False, begin=0, end=30),
-    dict(type="CosineAnnealingLR", by_epoch=True, begin=0, end=16, T_max=16, eta_min=1e-4, convert_to_iter_based=True),
+    dict(type="CosineAnnealingLR", by_epoch=True, begin=0, end=14, T_max=14, eta_min=1e-4, convert_to_iter_based=True),
 ]
-train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=16, val_interval=2)
-custom_hooks = [dict(type="FusionPhaseHook", fusion_epoch=9)]
+train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=14, val_interval=2)
+custom_hooks = [dict(type="FusionPhaseHook", fusion_epoch=10)]
 
 # The surface is where voxels of the finest level say so; they mean metres.
 val_evaluator = dict(volume=dict(threshold=0.6))

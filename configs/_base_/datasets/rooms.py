@@ -2,7 +2,7 @@
 
     python tools/make_synthetic.py --layout scannet --scenes 8 --views 100 --size 120x160 --seed 1 --out data/rooms
     python tools/prepare_fragments.py data/rooms/scene* --out data/rooms/fragments \
-        --distance 0.1 --keep-rest --voxel-size 0.1 --max-depth 3.6
+        --distance 0.08 --keep-rest --voxel-size 0.1 --max-depth 3.6
 
 The first six rooms are for training, the other two are measured.
 """
