@@ -197,18 +197,22 @@ class _Constant(torch.nn.Module):
 @pytest.mark.parametrize("residual", [False, True])
 def test_finer_levels_may_add_to_the_coarser_voxels(residual):
     class Place(_Constant):
-        """A coarse level whose TSDF tells voxels and samples apart."""
+        """A coarse level whose TSDF is linear in the place, and differs between samples."""
 
         def forward(self, feats, level):
             out = super().forward(feats, level)
-            return out + torch.arange(len(out)) * 1e-3 if level == 1 else out
+            if level == 0:
+                return out
+            sample, x, y, z = torch.meshgrid(*(torch.arange(n) for n in (2, 6, 8, 4)), indexing="ij")
+            return out + (sample + 0.2 * x - 0.1 * y + 0.05 * z).reshape(-1)
 
     head = Place((0.25, -0.5))
-    fine, coarse = run(network(residual=residual).eval(), fragments(), {"tsdf": head}).levels
-    expected = dict(zip(map(tuple, coarse.coords.tolist()), coarse.tsdf.tolist(), strict=True)) if residual else {}
-    base = [expected.get((b, x // 2 * 2, y // 2 * 2, z // 2 * 2), 0.0) for b, x, y, z in fine.coords.tolist()]
-    assert len({round(value, 6) for value in base}) == (int(coarse.kept.sum()) if residual else 1)
-    torch.testing.assert_close(fine.tsdf, torch.tensor(base) + 0.25)
+    fine = run(network(residual=residual).eval(), fragments(), {"tsdf": head}).levels[0]
+    sample, x, y, z = fine.coords.double().unbind(dim=1)
+    # Beyond the last coarse voxel there is nothing to interpolate to.
+    x, y, z = (v.clamp(max=top) / 2 for v, top in ((x, 10), (y, 14), (z, 6)))
+    base = (sample + 0.2 * x - 0.1 * y + 0.05 * z - 0.5) if residual else torch.zeros_like(x)
+    torch.testing.assert_close(fine.tsdf.double(), base + 0.25, rtol=0, atol=1e-5)
     fine.tsdf.sum().backward()
     assert head.per_level.grad.tolist() == [len(fine), 0.0]
 

@@ -1,6 +1,7 @@
 """From image features to signed distances, coarse to fine (NeuralRecon, section 3.2; MonoSelfRecon, section 3)."""
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any
 
 import torch
@@ -43,8 +44,8 @@ class CoarseToFine(nn.Module):
         fusion_on: whether the memory is used from the start; ``fusion_on`` may be changed at any time.
         carry_occupancy: False gives the next level 1 in place of the occupancy logit: the published MonoSelfRecon has
             an occupancy head that nothing uses where it trains without known depth.
-        residual: finer levels add to the TSDF of the coarser voxel that theirs is part of, so that they begin near the
-            surface; no gradient passes there. Else every level says the whole, as published.
+        residual: finer levels add to the coarser level's TSDF, interpolated, so that they begin near the surface; no
+            gradient passes there. Else every level says the whole, as published.
 
     Raises:
         UserError: lists of different lengths, or a window that does not halve.
@@ -181,7 +182,7 @@ class CoarseToFine(nn.Module):
         """What the heads say, and which voxels go on."""
         tsdf = heads["tsdf"](feats, level)
         if coarser is not None:
-            tsdf = tsdf + _of_parents(coarser, coords).to(tsdf.dtype)
+            tsdf = tsdf + _of_coarser(coarser, coords).to(tsdf.dtype)
         occupancy = heads["occupancy"](feats, level) if "occupancy" in heads else None
         # A memory also holds what earlier views saw.
         supervised = torch.ones_like(count, dtype=torch.bool) if with_previous else count >= _MIN_VIEWS
@@ -220,14 +221,22 @@ def _split(coords: Int32[Tensor, "n 4"], stride: int) -> Int32[Tensor, "m 4"]:
     return (coords[:, None] + stride * corners.int()).reshape(-1, 4)
 
 
-def _of_parents(coarser: SparseTSDF, coords: Int32[Tensor, "n 4"]) -> Float[Tensor, " n"]:
-    """TSDF of the coarser voxel that each voxel is part of, without gradient; 0 where there is none."""
+def _of_coarser(coarser: SparseTSDF, coords: Int32[Tensor, "n 4"]) -> Float[Tensor, " n"]:
+    """TSDF of a coarser level at finer voxels: trilinear between those voxels that there are; without gradient."""
+    stride, tsdf = coarser.stride, coarser.tsdf.detach()
 
     def cells(rows: Int32[Tensor, "m 4"]) -> Int64[Tensor, "m 3"]:
-        inside = rows[:, 1:].long() // coarser.stride
+        inside = rows[:, 1:].long() // stride
         return torch.cat((inside[:, :1] + _APART * rows[:, :1], inside[:, 1:]), dim=1)
 
-    return VoxelMap(cells(coarser.coords), coarser.tsdf.detach()[:, None]).lookup(cells(coords))[:, 0]
+    known = VoxelMap(cells(coarser.coords), torch.stack((tsdf, torch.ones_like(tsdf)), dim=1))
+    cell, part = cells(coords), (coords[:, 1:] % stride).to(tsdf.dtype) / stride
+    total = tsdf.new_zeros(len(coords), 2)
+    for corner in product((0, 1), repeat=3):
+        offset = torch.tensor(corner, device=cell.device)
+        weight = torch.where(offset > 0, part, 1 - part).prod(dim=1, keepdim=True)
+        total = total + weight * known.lookup(cell + offset)
+    return total[:, 0] / total[:, 1].clamp(min=1e-6)
 
 
 def _projections(batch: FragmentBatch, stride: int, half_pixel: bool) -> Float[Tensor, "b v 3 4"]:
