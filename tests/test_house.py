@@ -56,7 +56,9 @@ def name_of(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-PRODUCTION = [path for path in files("*.py") if path.relative_to(ROOT).parts[0] in ("toolbox", "tools", "configs", "benchmarks")]
+PRODUCTION = [
+    path for path in files("*.py") if path.relative_to(ROOT).parts[0] in ("toolbox", "tools", "configs", "benchmarks")
+]
 PACKAGE = [path for path in PRODUCTION if path.relative_to(ROOT).parts[0] == "toolbox"]
 
 
