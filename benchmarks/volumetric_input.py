@@ -16,6 +16,13 @@ from .scenes import room_views
 _CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 _VOXEL = 0.04
 
+SIZES = {
+    "tiny": {"views": 3, "height": 32, "width": 64, "window": 16},
+    "small": {"views": 5, "height": 96, "width": 128, "window": 32},
+    "user": {"views": 9, "height": 480, "width": 640, "window": 96},
+}
+"""Of the works with this input."""
+
 
 def monoselfrecon(device: str, window: int, losses: dict[str, Any] | None = None) -> VolumetricReconstructor:
     """MonoSelfRecon's network at the paper's size without multiplane images and memory; weights from a seed.

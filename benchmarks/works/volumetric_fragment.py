@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.volumetric_input import monoselfrecon, room_fragment
+from benchmarks.volumetric_input import SIZES, monoselfrecon, room_fragment
 from benchmarks.work import Run, Work
 
 
@@ -16,11 +16,7 @@ class VolumetricFragment(Work):
         model: the network.
     """
 
-    sizes = {
-        "tiny": {"views": 3, "height": 32, "width": 64, "window": 16},
-        "small": {"views": 5, "height": 96, "width": 128, "window": 32},
-        "user": {"views": 9, "height": 480, "width": 640, "window": 96},
-    }
+    sizes = SIZES
     growth = {
         "views": {n: {"views": n} for n in (3, 6, 9)},
         "voxels of a side": {n: {"window": n} for n in (16, 24, 32, 48)},

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from benchmarks.volumetric_input import monoselfrecon, room_fragment
+from benchmarks.volumetric_input import SIZES, monoselfrecon, room_fragment
 from benchmarks.work import Run, Work
 
 
@@ -14,11 +14,7 @@ class VolumetricTrainStep(Work):
         model: the network.
     """
 
-    sizes = {
-        "tiny": {"views": 3, "height": 32, "width": 64, "window": 16},
-        "small": {"views": 5, "height": 96, "width": 128, "window": 32},
-        "user": {"views": 9, "height": 480, "width": 640, "window": 96},
-    }
+    sizes = SIZES
 
     def __init__(self, device: str, views: int, height: int, width: int, window: int):
         losses = {
