@@ -229,3 +229,32 @@ def test_voxels_of_a_memory_add_to_the_coarser_ones_as_well():
     fine, coarse = run(neck, second, {"tsdf": head}, previous=first).levels
     assert len(fine) > 8 * int(coarse.supervised.sum()) // 2 and fine.with_previous
     torch.testing.assert_close(fine.tsdf, torch.full_like(fine.tsdf, -0.25))
+
+
+@pytest.mark.parametrize("keep_unseen", [True, False])
+def test_what_a_memory_keeps_of_space_that_no_view_sees(keep_unseen):
+    neck = network(keep_unseen=keep_unseen, fusion={"type": "GRUFusion"}).eval()
+    first, second = fragments(1), fragments(1)
+    second.origin = second.origin + torch.tensor([0.4, 0.0, -0.6])  # partly behind the cameras
+    run(neck, first)
+    fine, coarse = run(neck, second, previous=first).levels
+    assert coarse.with_previous and bool((coarse.num_views < 2).any())
+    for level in (coarse, fine):
+        assert bool((level.num_views[level.kept] < 2).any()) == keep_unseen
+        assert bool(level.supervised.all()) == (keep_unseen or int(level.num_views.min()) >= 2)
+
+
+def test_the_phase_with_memory_begins_where_units_alone_have_led():
+    neck = network(fusion={"type": "GRUFusion", "gate_alone": True}).eval()
+    heads = {"tsdf": TSDFHead(neck.channels)}
+
+    def at_voxels(batch: FragmentBatch) -> dict[tuple[int, ...], float]:
+        finest = run(neck, batch, heads).levels[0].of_sample(0)
+        return dict(zip(map(tuple, finest.coords.tolist()), finest.tsdf.tolist(), strict=True))
+
+    with_memory = at_voxels(fragments(1))
+    neck.fusion_on = False
+    assert at_voxels(fragments(1)) == pytest.approx(with_memory, abs=1e-5)
+    assert at_voxels(fragments(2)) == pytest.approx(with_memory, abs=1e-5)
+    neck.fusion.gate_alone = False
+    assert at_voxels(fragments(1)) != pytest.approx(with_memory, abs=1e-3)

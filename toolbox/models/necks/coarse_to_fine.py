@@ -42,6 +42,8 @@ class CoarseToFine(nn.Module):
         max_voxels: of each sample, that a level keeps while training: more are dropped at random; None keeps all.
         fusion: ``GRUFusion`` or another, from NECKS, which gets ``channels`` and ``voxel_size``; None has no memory.
         fusion_on: whether the memory is used from the start; ``fusion_on`` may be changed at any time.
+        keep_unseen: with a memory, voxels that fewer than two views of this fragment and the one before see may go on,
+            as published; else they do not, which matters where no truth tells that unseen space is empty.
         carry_occupancy: False gives the next level 1 in place of the occupancy logit: the published MonoSelfRecon has
             an occupancy head that nothing uses where it trains without known depth.
         residual: finer levels add to the coarser level's TSDF, interpolated, so that they begin near the surface; no
@@ -62,6 +64,7 @@ class CoarseToFine(nn.Module):
         max_voxels: Sequence[int] | None = (65536, 16384, 4096),
         fusion: _Config | None = None,
         fusion_on: bool = True,
+        keep_unseen: bool = True,
         carry_occupancy: bool = True,
         residual: bool = False,
     ):
@@ -82,7 +85,7 @@ class CoarseToFine(nn.Module):
         self.sparsifier = NECKS.build(sparsifier or {"type": "TSDFBand"})
         self.fusion = fusion and NECKS.build({**fusion, "channels": self.channels, "voxel_size": voxel_size})
         self.fusion_on = fusion_on
-        self.carry_occupancy, self.residual = carry_occupancy, residual
+        self.keep_unseen, self.carry_occupancy, self.residual = keep_unseen, carry_occupancy, residual
 
     @property
     def remembers(self) -> bool:
@@ -141,8 +144,11 @@ class CoarseToFine(nn.Module):
                 count = count_views(points, cameras[0], size)
                 if with_previous and previous is not None:
                     count = count + count_views(points, _projections(previous, strides[level], half_pixel)[0], size)
-            elif batch.tsdf is not None:
-                truth = _at_voxels(batch.tsdf[level], coords, 2**level)
+            else:
+                if self.fusion is not None:
+                    feats = self.fusion.without_memory(level, coords, feats, batch)
+                if batch.tsdf is not None:
+                    truth = _at_voxels(batch.tsdf[level], coords, 2**level)
             coarser = levels[0] if levels and self.residual else None
             here = self._read(level, coords, feats, heads, batch, count, with_previous, truth, coarser)
             levels.insert(0, here)
@@ -185,7 +191,8 @@ class CoarseToFine(nn.Module):
             tsdf = tsdf + _of_coarser(coarser, coords).to(tsdf.dtype)
         occupancy = heads["occupancy"](feats, level) if "occupancy" in heads else None
         # A memory also holds what earlier views saw.
-        supervised = torch.ones_like(count, dtype=torch.bool) if with_previous else count >= _MIN_VIEWS
+        everywhere = with_previous and self.keep_unseen
+        supervised = torch.ones_like(count, dtype=torch.bool) if everywhere else count >= _MIN_VIEWS
         with torch.no_grad():
             kept = self.sparsifier(tsdf, occupancy) & supervised
             if self.training and self.max_voxels is not None:

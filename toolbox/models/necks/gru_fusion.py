@@ -46,6 +46,8 @@ class GRUFusion(nn.Module):
         channels: of every level, finest first.
         voxel_size: of the finest level.
         backend: of the sparse convolutions.
+        gate_alone: send features through the units with an empty state while the neck's memory is off, so that the
+            phase with memory begins with trained units; else features pass by them, as published.
         published_scrambled_rows: see ``ConvGRU``.
     """
 
@@ -54,10 +56,11 @@ class GRUFusion(nn.Module):
         channels: Sequence[int],
         voxel_size: float = 0.04,
         backend: str | None = None,
+        gate_alone: bool = False,
         published_scrambled_rows: bool = False,
     ):
         super().__init__()
-        self.voxel_size = voxel_size
+        self.voxel_size, self.gate_alone = voxel_size, gate_alone
         options = {"backend": backend, "published_scrambled_rows": published_scrambled_rows}
         self.cells = nn.ModuleList(
             ConvGRU(c, voxel_size=voxel_size * 2**level, **options) for level, c in enumerate(channels)
@@ -100,6 +103,14 @@ class GRUFusion(nn.Module):
         self.hidden[level] = memory.substituted(start, shape, VoxelMap(rows, new.detach()))
         truth = None if batch.tsdf is None else self._fuse_truth(level, batch.tsdf[level][0], rows, start, shape)
         return FusedLevel(union, new, truth, had_memory)
+
+    def without_memory(
+        self, level: int, coords: Int32[Tensor, "n 4"], feats: Float[Tensor, "n c"], batch: FragmentBatch
+    ) -> Float[Tensor, "n c"]:
+        """What becomes of a level's features while the memory is off; nothing is remembered. Batches of any size."""
+        if not self.gate_alone:
+            return feats
+        return self.cells[level](PointTensor(self._aligned(coords, batch), torch.zeros_like(feats)), feats)
 
     def _start(self, origin: Float[Tensor, "3"], stride: int) -> Tensor:
         """First voxel of the window, from the scene's origin, in voxels of the level."""
