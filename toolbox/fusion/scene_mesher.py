@@ -11,7 +11,8 @@ from toolbox.errors import UserError
 
 from .mesh import TriangleMesh
 from .scene_volume import SceneVolume
-from .tsdf_volume import extract_surface, no_surface
+from .sparse_surface import extract_sparse_surface
+from .tsdf_volume import no_surface
 
 _SAME_FRAME = 1e-4  # of rotations; metres
 
@@ -62,9 +63,11 @@ class SceneMesher:
 
     def mesh(self) -> TriangleMesh:
         """The mesh so far in the scene's own world, in metres; without triangles where there is no surface."""
-        if self._volume is None or not len(self):
+        volume = self._volume
+        if volume is None or volume.voxels is None or volume.origin is None:
             return no_surface()
-        surface = extract_surface(self._volume.dense(), seen_only=not self.published_closing)
+        seen_only = not self.published_closing
+        surface = extract_sparse_surface(volume.voxels, volume.voxel_size, volume.origin, seen_only)
         rotation, offset = self._to_scene[:3, :3].double().numpy(), self._to_scene[:3, 3].double().numpy()
         moved = surface.vertices.astype("float64") @ rotation.T + offset
         return TriangleMesh(moved.astype("float32"), surface.triangles, surface.rgb)
