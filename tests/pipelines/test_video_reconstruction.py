@@ -35,6 +35,9 @@ class Oracle(VolumetricReconstructor):
         self.scene, self.predict_truth = scene, predict_truth
         self.seen: list[int] = []
 
+    def memory(self):
+        return {}
+
     def forget(self):
         self.seen.append(-1)
 

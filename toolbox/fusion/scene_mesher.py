@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from toolbox.errors import UserError
+from toolbox.structures import VoxelMap
 
 from .mesh import TriangleMesh
 from .scene_volume import SceneVolume
@@ -60,6 +61,27 @@ class SceneMesher:
         self._volume.substitute(
             sample["coords"], sample["tsdf"].float(), sample["origin"], tuple(int(n) for n in sample["window"])
         )
+
+    def state(self) -> dict[str, Any]:
+        """All that it took in, as tensors, for a file; empty before the first fragment."""
+        volume = self._volume
+        if volume is None or volume.voxels is None:
+            return {}
+        return {
+            "voxel_size": volume.voxel_size,
+            "origin": volume.origin,
+            "coords": volume.voxels.coords,
+            "tsdf": volume.voxels.feats,
+            "to_scene": self._to_scene,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what ``state`` gave."""
+        self._volume = None
+        if state:
+            self._to_scene = state["to_scene"]
+            self._volume = SceneVolume(state["voxel_size"], self.threshold, self.published_forgetting)
+            self._volume.origin, self._volume.voxels = state["origin"], VoxelMap(state["coords"], state["tsdf"])
 
     def mesh(self) -> TriangleMesh:
         """The mesh so far in the scene's own world, in metres; without triangles where there is no surface."""

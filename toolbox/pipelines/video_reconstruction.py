@@ -27,6 +27,7 @@ from toolbox.structures import Scene
 from .mesh_colours import colour_mesh
 from .settings import check_names
 from .stages import Manifest, describe_scene, fingerprint, fingerprint_weights
+from .video_progress import VideoProgress
 
 _METRES = {"m": 1.0, "mm": 0.001}
 
@@ -85,8 +86,8 @@ def reconstruct_video_files(
 ) -> dict[str, Any]:
     """Write ``mesh.ply`` (in the scene's world and unit) and ``summary.json`` under ``out``.
 
-    A run that is complete is not repeated; one that was killed starts anew, since the network's memory is not on disk.
-    A changed setting, scene or model makes the mesh anew.
+    A run that is complete is not repeated; one that was killed goes on after the last fragment that it noted in
+    ``progress.pth`` (every 30 seconds at most). A changed setting, scene or model makes the mesh anew.
 
     Returns:
         The summary: counts, timings, what was left out and why, the scale, transform from the source's frame.
@@ -111,8 +112,10 @@ def reconstruct_video_files(
     steps = [out / f"mesh_{k:04d}.ply" for k in range(len(dataset))] if settings.incremental else []
     manifest = Manifest(out)
     if not manifest.begin("mesh", made_from, [*steps, out / "mesh.ply"]):
-        facts = _make_mesh(dataset, model, out, settings, scale, steps, quiet)
+        progress = VideoProgress(out / "progress.pth", made_from)
+        facts = _make_mesh(dataset, model, out, settings, scale, steps, progress, quiet)
         manifest.finish("mesh", **facts)
+        progress.remove()
     (fragments,) = dataset.prepared
     summary = {
         "scene": scene.name,
@@ -145,13 +148,19 @@ def _make_mesh(
     settings: VideoSettings,
     scale: float,
     steps: list[Path],
+    progress: VideoProgress,
     quiet: bool,
 ) -> dict[str, Any]:
-    """Run the network over all fragments, and write the mesh; the stage's facts."""
+    """Run the network over all fragments that are left, and write the mesh; the stage's facts."""
     mesher, seconds = SceneMesher(**settings.volume), {"images": 0.0, "network": 0.0, "mesh": 0.0}
-    numbers = tqdm(range(len(dataset)), desc="fragments", unit="fragment", disable=quiet, dynamic_ncols=True)
-    with _ready(model, settings), numbers:
-        for number in numbers:
+    kept = progress.load()
+    done = 0 if kept is None else kept["done"]
+    bar = tqdm(total=len(dataset), initial=done, desc="fragments", unit="fragment", disable=quiet, dynamic_ncols=True)
+    with _ready(model, settings), bar:
+        if kept is not None:
+            mesher.restore(kept["volume"])
+            model.recall(kept["memory"], dataset[done - 1])
+        for number in range(done, len(dataset)):
             with _timed(seconds, "images"):
                 sample = dataset[number]
             with _timed(seconds, "network"):
@@ -159,6 +168,8 @@ def _make_mesh(
             if steps:
                 with _timed(seconds, "mesh"):
                     write_mesh(steps[number], _in_scene_units(mesher.mesh(), scale))
+            progress.save(number + 1, model, mesher)
+            bar.update()
     with _timed(seconds, "mesh"):
         mesh = mesher.mesh()
     if not len(mesh.triangles):
@@ -175,6 +186,7 @@ def _make_mesh(
         "vertices": len(mesh.vertices),
         "triangles": len(mesh.triangles),
         "voxels": len(mesher),
+        "fragments_of_a_killed_run": done,
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
     }
 

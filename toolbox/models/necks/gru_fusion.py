@@ -1,7 +1,8 @@
 """Fragment after fragment of one scene: features are merged with a memory of the scene by a recurrent unit."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int32
@@ -73,6 +74,21 @@ class GRUFusion(nn.Module):
         self.truth: list[VoxelMap | None] = [None] * len(self.cells)
         self.scene_origin: Tensor | None = None
 
+    def memory(self) -> dict[str, Any]:
+        """The scene's memory as tensors on the CPU, for a file."""
+        origin = self.scene_origin
+        return {
+            "scene_origin": None if origin is None else origin.cpu(),
+            **{name: [_to_file(voxels) for voxels in getattr(self, name)] for name in ("hidden", "truth")},
+        }
+
+    def recall(self, memory: Mapping[str, Any], device: torch.device) -> None:
+        """Go on from what ``memory`` gave."""
+        origin = memory["scene_origin"]
+        self.scene_origin = None if origin is None else origin.to(device)
+        for name in ("hidden", "truth"):
+            setattr(self, name, [None if kept is None else _from_file(kept, device) for kept in memory[name]])
+
     def forward(
         self,
         level: int,
@@ -135,6 +151,14 @@ class GRUFusion(nn.Module):
         inner = memory.select(memory.inside(start, shape)).joined(here)
         self.truth[level] = memory.substituted(start, shape, inner)
         return inner.lookup(rows, default=1.0)[:, 0]
+
+
+def _to_file(voxels: VoxelMap | None) -> dict[str, Tensor] | None:
+    return None if voxels is None else {"coords": voxels.coords.cpu(), "feats": voxels.feats.cpu()}
+
+
+def _from_file(kept: Mapping[str, Tensor], device: torch.device) -> VoxelMap:
+    return VoxelMap(kept["coords"].to(device), kept["feats"].to(device))
 
 
 def aligned_points(coords: Int32[Tensor, "n 4"], voxel_size: float, batch: FragmentBatch) -> Float[Tensor, "n 4"]:

@@ -1,5 +1,6 @@
 """Fragments of posed video -> signed distances at sparse voxels."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from jaxtyping import Float
@@ -71,6 +72,22 @@ class VolumetricReconstructor(BaseModel):
         """Start a new scene."""
         self._previous = None
         self.neck.forget()
+
+    def memory(self) -> dict[str, Any]:
+        """What it knows of the scene so far but for the last fragment, as tensors; empty without a memory."""
+        return self.neck.fusion.memory() if self.neck.remembers else {}
+
+    def recall(self, memory: Mapping[str, Any], last: Mapping[str, Any]) -> None:
+        """Go on in a scene from what ``memory`` gave.
+
+        Args:
+            last: the data set's sample of the last fragment of then.
+        """
+        self.forget()
+        if self.neck.remembers:
+            batch = self.data_preprocessor([last])["batch"]
+            self.neck.fusion.recall(memory, batch.images.device)
+            self._previous = batch
 
     def reconstruct(self, batch: FragmentBatch) -> VolumetricPrediction:
         """TSDF of the windows of some fragments; a memory, where there is one, goes on from the fragment before."""
