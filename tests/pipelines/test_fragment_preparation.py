@@ -136,10 +136,17 @@ def test_published_files_are_taken_over(rooms, tmp_path):
     assert json.loads((tmp_path / "out" / "fragments.json").read_text())["rule"] is None
 
 
-def test_jobs_travel_to_other_processes_and_give_the_same(rooms, job, tmp_path):
+def test_jobs_travel_to_other_processes_and_give_the_same(rooms, tmp_path):
     names = ("scene0000_00", "scene0001_00")
-    jobs = [PreparationJob(rooms / name, tmp_path / name, SETTINGS) for name in names]
-    facts = map_scenes(prepare_fragments, pickle.loads(pickle.dumps(jobs)), executor="serial")
-    assert [entry["scene"] for entry in pickle.loads(pickle.dumps(facts))] == list(names)
-    prepare_fragments(job)
-    assert torch.equal(read_volume(tmp_path / names[0] / "tsdf_0.npz"), read_volume(job.out / "tsdf_0.npz"))
+    written = {}
+    for executor in ("serial", "process"):
+        jobs = [PreparationJob(rooms / name, tmp_path / executor / name, SETTINGS) for name in names]
+        facts = map_scenes(prepare_fragments, jobs, executor, 2)
+        assert [entry["scene"] for entry in facts] == list(names)
+        folder = tmp_path / executor
+        written[executor] = {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    assert len(written["serial"]) >= 2 * 3
+    manifests = {path for path in written["serial"] if path.name == "manifest.json"}  # say where they lie, and seconds
+    for path in written["serial"].keys() - manifests:
+        assert written["serial"][path] == written["process"][path], path
+    assert written["serial"].keys() == written["process"].keys()
