@@ -28,8 +28,9 @@ from toolbox.visualization import contact_sheet, depth_to_rgb, error_to_rgb, loo
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = ROOT / "configs/monoselfrecon/self_slim.py"
-ROOMS, VIEWS, SIZE = 8, 100, "120x160"
-MEASURED = ("scene0006_00", "scene0007_00")  # held out by the config
+VIEWS, SIZE = 100, "240x320"
+TRAINED = tuple(f"scene{number:04d}_00" for number in range(8))
+MEASURED = ("scene0008_00", "scene0009_00")
 METRICS = ("neuralrecon/f_score", "neuralrecon/precision", "neuralrecon/recall", "depth/abs_rel", "depth/complete")
 ORACLE = "flat planes at each view's true median"
 _ERROR_SHOWN = 0.2  # relative error of the last colour
@@ -38,11 +39,15 @@ _ERROR_SHOWN = 0.2  # relative error of the last colour
 def make_rooms(out: Path) -> list[str]:
     """Rooms and their fragments; the options that point a config's data sets to them."""
     rooms, fragments = out / "rooms", out / "fragments"
-    run("make_synthetic.py", "--layout", "scannet", "--scenes", ROOMS, "--views", VIEWS, "--seed", 1, "--size", SIZE,
-        "--out", rooms)  # fmt: skip
+    run("make_synthetic.py", "--layout", "scannet", "--scenes", len(TRAINED + MEASURED), "--views", VIEWS,
+        "--seed", 1, "--size", SIZE, "--out", rooms)  # fmt: skip
     run("prepare_fragments.py", *sorted(rooms.glob("scene*")), "--out", fragments, "--distance", 0.08, "--keep-rest",
         "--voxel-size", 0.1, "--max-depth", 3.6)  # fmt: skip
-    return [f"{use}_dataloader.dataset.prepared={fragments}" for use in ("train", "val", "test")]
+    options = []
+    for use, names in (("train", TRAINED), ("val", MEASURED), ("test", MEASURED)):
+        data = f"{use}_dataloader.dataset"
+        options += [f"{data}.prepared={fragments}", f"{data}.names=[{','.join(names)}]"]
+    return options
 
 
 def train_and_measure(out: Path, data: list[str], epochs: int, alone: int) -> None:
@@ -119,8 +124,7 @@ def curve(training: Path) -> list[dict]:
 
 def summarize(out: Path, scenes: list[Scene]) -> dict[str, dict[str, float]]:
     """Metrics, means over the measured rooms, of planes and networks; written to ``summary.json``."""
-    trained = [path for path in sorted((out / "fragments").glob("scene*")) if path.name not in MEASURED]
-    views = [view for path in trained for view in read_fragments(path).scene.views]
+    views = [view for name in TRAINED for view in read_fragments(out / "fragments" / name).scene.views]
     usual = float(np.median([np.median(depth[depth > 0]) for depth in (view.stored_depth()[0] for view in views)]))
     summary = {}
     for name, distance in ((f"flat planes at {usual:.2f} m, the rooms' median", usual), (ORACLE, None)):
@@ -157,8 +161,8 @@ def main() -> None:
     """Run the demo."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("demo_indoor"), help="folder of everything it makes")
-    parser.add_argument("--epochs", type=int, default=14, help="of both phases together")
-    parser.add_argument("--alone", type=int, default=10, help="of them, the first phase: without a memory of the scene")
+    parser.add_argument("--epochs", type=int, default=8, help="of both phases together")
+    parser.add_argument("--alone", type=int, default=6, help="of them, the first phase: without a memory of the scene")
     args = parser.parse_args()
     started = time.perf_counter()
     train_and_measure(args.out, make_rooms(args.out), args.epochs, args.alone)

@@ -3,7 +3,7 @@ r"""self_slim.py on a posed video of your own, of any format (docs/scenes.md), i
     python tools/prepare_fragments.py PATH --out data/video/fragments --no-tsdf --keep-rest \
         --distance 0.08 --angle 15 --voxel-size 0.1 --max-depth 3.6
     python tools/train.py configs/monoselfrecon/self_slim_video.py --work-dir work_dirs/video \
-        --cfg-options load_from=work_dirs/self_slim/epoch_14.pth
+        --cfg-options load_from=work_dirs/self_slim/epoch_18.pth
 
 The weights of self_slim.py are where it starts: a single video is little to learn from.
 

@@ -1,15 +1,15 @@
-"""Procedural rooms at a quarter of the usual resolution, with voxels of 10 cm; no depth file is opened in training.
+"""Procedural rooms at half of the usual resolution, with voxels of 10 cm; no depth file is opened in training.
 
-    python tools/make_synthetic.py --layout scannet --scenes 8 --views 100 --size 120x160 --seed 1 --out data/rooms
+    python tools/make_synthetic.py --layout scannet --scenes 26 --views 100 --size 240x320 --seed 1 --out data/rooms
     python tools/prepare_fragments.py data/rooms/scene* --out data/rooms/fragments \
         --distance 0.08 --keep-rest --voxel-size 0.1 --max-depth 3.6
 
-The first six rooms are for training, the other two are measured.
+The first 22 rooms are for training, the other four are measured.
 """
 
 data_root = "data/rooms"
-train_rooms = tuple(f"scene{number:04d}_00" for number in range(6))
-test_rooms = ("scene0006_00", "scene0007_00")
+train_rooms = tuple(f"scene{number:04d}_00" for number in range(22))
+test_rooms = tuple(f"scene{number:04d}_00" for number in range(22, 26))
 window = dict(shape=(48, 48, 40), voxel_size=0.1, max_depth=3.6)
 
 train_dataloader = dict(
@@ -21,7 +21,7 @@ train_dataloader = dict(
         prepared=f"{data_root}/fragments",
         names=train_rooms,
         window=window,
-        size=(120, 160),
+        size=(240, 320),
         read_tsdf=False,
         placement=dict(),
         transforms=[dict(type="Superpixels")],
@@ -36,7 +36,7 @@ val_dataloader = dict(
         prepared=f"{data_root}/fragments",
         names=test_rooms,
         window=window,
-        size=(120, 160),
+        size=(240, 320),
     ),
 )
 test_dataloader = val_dataloader
