@@ -46,6 +46,18 @@ def test_filtered_depth_maps_are_handed_out(front, all_others):
         assert np.median(np.abs(saved[view.id][kept] / view.depth()[kept] - 1)) < 1e-4
 
 
+@pytest.mark.parametrize("fuse", FUSIONS)
+def test_every_map_is_read_once(front, all_others, fuse):
+    read = []
+
+    def depth(view):
+        read.append(view.id)
+        return view.depth()
+
+    fuse([replace(v, depth=lambda v=v: depth(v)) for v in front], all_others(front), EVERY_POINT)
+    assert sorted(read) == sorted(v.id for v in front)
+
+
 def test_averaging_lowers_the_noise(front, all_others):
     rng = np.random.default_rng(1)
     noise = {v.id: rng.normal(1, 1e-3, v.depth().shape).astype(np.float32) for v in front}

@@ -9,8 +9,11 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
+from toolbox.geometry import pixel_grid
+
 from .consistency import SourceViews, filter_confidence
 from .recipe import FusionRecipe
+from .sampling import indices_of
 from .threads import in_threads
 from .views import ArrayCache, FusionView, check_sources
 
@@ -63,20 +66,23 @@ class SceneMaps:
         self, views: Sequence[FusionView], recipe: FusionRecipe, device: torch.device | str, confident_only: bool
     ):
         self.views = {view.id: view for view in views}
-        self.recipe, self.device = recipe, device
-        load = self._confident_depth if confident_only else self._depth
-        self.depths = ArrayCache(lambda i: load(self.views[i]))
+        self.recipe, self.device, self.confident_only = recipe, device, confident_only
+        self.depths = ArrayCache(lambda i: self._depth(self.views[i]))
         self.images = ArrayCache(lambda i: torch.from_numpy(self._image(self.views[i])).to(device))
 
-    def _depth(self, view: FusionView) -> Tensor:
-        return view.read_depth().to(self.device)
+        self._known: dict[int, int] = {}
+        self._grids: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
 
-    def _confident_depth(self, view: FusionView) -> Tensor:
-        depth = view.read_depth()
+    def _depth(self, view: FusionView) -> Tensor:
+        depth = view.read_depth().to(self.device)
+        self._known[view.id] = int(depth.count_nonzero())
+        return self._confident(view, depth) if self.confident_only else depth
+
+    def _confident(self, view: FusionView, depth: Tensor) -> Tensor:
         confidence = view.read_confidence(tuple(depth.shape))
-        if confidence is not None:
-            depth = filter_confidence(depth, confidence, self.recipe.min_confidence)
-        return depth.to(self.device)
+        if confidence is None:
+            return depth
+        return filter_confidence(depth, confidence.to(self.device), self.recipe.min_confidence)
 
     def _image(self, view: FusionView) -> np.ndarray:
         return view.read_image(tuple(self.depths[view.id].shape))
@@ -87,17 +93,19 @@ class SceneMaps:
         return tuple(torch.from_numpy(np.array(m, dtype=np.float64)).to(self.device) for m in matrices)
 
     def candidates(self, view: FusionView) -> Candidates:
-        depth = view.read_depth()
+        depth = self.depths[view.id]
+        if not self.confident_only:
+            depth = self._confident(view, depth)
+        size, index = tuple(depth.shape), indices_of(depth > 0)
+        x, y, flat = (values.index_select(0, index) for values in (*self._grid(depth), depth.reshape(-1)))
+        return Candidates(size, index, x, y, flat, self._known[view.id])
+
+    def _grid(self, depth: Tensor) -> tuple[Tensor, Tensor]:
+        """x and y of each pixel."""
         size = tuple(depth.shape)
-        known = int((depth > 0).sum())
-        confidence = view.read_confidence(size)
-        if confidence is not None:
-            depth = filter_confidence(depth, confidence, self.recipe.min_confidence)
-        depth = depth.to(self.device)
-        flat = depth.reshape(-1)
-        index = flat.nonzero()[:, 0]
-        row = index // size[1]
-        return Candidates(size, index, (index - row * size[1]).to(depth), row.to(depth), flat[index], known)
+        if size not in self._grids:
+            self._grids[size] = tuple(pixel_grid(*size, like=depth).reshape(-1, 2).T.contiguous())
+        return self._grids[size]
 
 
 def filter_by_consistency(
@@ -147,8 +155,8 @@ def _filter_view(view: FusionView, ids: Sequence[int], maps: SceneMaps, recipe: 
         limits = (recipe.max_reprojection_px, recipe.max_relative_depth)
         count, average = sources.agreement(pixels.x, pixels.y, pixels.depth, *limits)
         enough = count >= recipe.min_views
-        depth.view(-1)[pixels.index[enough]] = average[enough]
-        consistent = int(enough.sum())
+        depth.view(-1).scatter_(0, pixels.index, average.mul_(enough))
+        consistent = int(enough.count_nonzero())
     counts = ViewCounts(view.id, depth.numel(), pixels.known, len(pixels.index), consistent)
     return FilteredDepth(view, depth.cpu().numpy(), counts)
 

@@ -11,6 +11,7 @@ from .cloud import CloudBuilder, PointCloud, ViewPoints
 from .disparity import DisparityFusion
 from .filtering import FilteredDepth, Progress, SceneMaps, Sources, ViewCounts, each_filtered, focal_length
 from .recipe import FusionRecipe
+from .sampling import indices_of
 from .threads import in_threads
 from .views import FusionView, check_sources
 
@@ -89,10 +90,11 @@ def _fuse_view(
             threshold=recipe.disparity_threshold,
             floor_pixel=recipe.disparity_pixel == "floor",
         )
-        own = maps.images[view.id].reshape(-1, 3)[pixels.index]
+        own = maps.images[view.id].reshape(-1, 3).index_select(0, pixels.index)
         count, points, colours = fusion.fuse(pixels.x, pixels.y, pixels.depth, own)
         enough = count >= recipe.min_views
-        points, rgb, index = points[enough], colours[enough], pixels.index[enough]
+        chosen = indices_of(enough)
+        points, rgb, index = (values.index_select(0, chosen) for values in (points, colours, pixels.index))
         xyz = points.double() + camera_centre(world_to_cam)
         depth.view(-1)[index] = points @ world_to_cam[2, :3].to(points)
     filtered = depth.cpu().numpy()
@@ -115,7 +117,7 @@ def _with_points(filtered: FilteredDepth) -> tuple[FilteredDepth, ViewPoints]:
     xyz = np.empty((len(z), 3), np.float32)
     for axis in range(3):  # a matrix product with three columns would take several times as long
         xyz[:, axis] = (rays[axis, 0] * x + rays[axis, 1] * y + rays[axis, 2]) * z + centre[axis]
-    rgb = view.read_image(filtered.depth.shape).reshape(-1, 3)[index]
+    rgb = view.read_image(filtered.depth.shape).reshape(-1, 3).take(index, axis=0)
     return filtered, ViewPoints(xyz, rgb, view.id, _median_footprint(view, z))
 
 
