@@ -145,6 +145,11 @@ def build_norm(norm: str | None, channels: int, dims: int) -> nn.Module:
     raise UserError(f"norm='{norm}'", "no such normalisation", "Use 'batch', 'group' or None")
 
 
+def uses_statistics(norm: str | None, training: bool) -> bool:
+    """Whether the layer of ``build_norm`` makes every result depend on all of the input."""
+    return norm == "group" or (norm == "batch" and training)
+
+
 class ConvBlock(nn.Module):
     """Convolution (bias only without normalisation), normalisation, then ReLU or LeakyReLU.
 

@@ -1,10 +1,11 @@
-"""Parts of a level: strips, tiles, and what the head makes of them."""
+"""Parts of a level: tiles, strips, and what the head makes of them."""
 
 import pytest
 import torch
 
-from toolbox.models.cost_volumes import CostVolumePyramid, HourglassRegularizer, UNetRegularizer, tiling
-from toolbox.models.cost_volumes.tiling import strips, tiles
+from toolbox.models import strips
+from toolbox.models.cost_volumes import CostVolumePyramid, HourglassRegularizer, UNetRegularizer
+from toolbox.models.cost_volumes.tiling import tiles
 
 
 @pytest.mark.parametrize(("size", "tile_size"), [((120, 88), 64), ((88, 120), 57), ((24, 200), 56)])
@@ -17,11 +18,6 @@ def test_cores_make_up_the_level_and_areas_reach_around_them(size, tile_size):
             assert area.start in (0, core.start - 16) and area.stop in (length, core.stop + 16)
             assert inside.start + area.start == core.start and inside.stop + area.start == core.stop
     assert (times_taken == 1).all()
-
-
-def test_strips_are_all_rows_in_a_few():
-    rows = [row for strip in strips(slice(3, 50), 2**17, torch.device("cpu")) for row in range(strip.start, strip.stop)]
-    assert rows == list(range(3, 50))
 
 
 @pytest.mark.parametrize(
@@ -77,7 +73,7 @@ def test_without_overlap_tiles_would_show():
 
 @pytest.mark.parametrize("aggregator", [{"type": "Variance"}, {"type": "GroupCorrelation", "groups": 2}])
 def test_checkpoints_do_not_change_gradients(aggregator, monkeypatch):
-    monkeypatch.setitem(tiling._STRIP_ELEMENTS, "cpu", 2**17)
+    monkeypatch.setitem(strips._SAMPLED, "cpu", 2**17)
     gradients = []
     for checkpointed in (False, True):
         network = head(aggregator=aggregator, checkpoint_volumes=checkpointed).train()
@@ -87,3 +83,37 @@ def test_checkpoints_do_not_change_gradients(aggregator, monkeypatch):
         gradients.append((inputs[0][1][0].grad, network.regularizer.conv0.conv.weight.grad))
     for plain, again in zip(*gradients, strict=True):
         torch.testing.assert_close(again, plain, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("norm", [None, "batch", "group"])
+@pytest.mark.parametrize(
+    ("regularizer", "channels"), [(HourglassRegularizer, (2, 3, 4)), (UNetRegularizer, (2, 3, 4, 5))]
+)
+def test_a_volume_filtered_in_strips_gives_the_scores_of_the_whole(regularizer, channels, norm, monkeypatch):
+    monkeypatch.setitem(strips._FILTERED, "cpu", 2 * 8 * 24 * 2 * 7)
+    torch.manual_seed(0)
+    network = regularizer(6, channels=channels, norm=norm).eval()
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm3d):
+            module.running_mean.normal_()
+    volume, taken = torch.randn(2, 6, 8, 40, 24), []
+
+    def part(rows: slice) -> torch.Tensor:
+        taken.append(rows.stop - rows.start)
+        return volume[..., rows, :]
+
+    with torch.no_grad():
+        scores = network.finish(network.enter(part, (2, 8, 40, 24)))
+        torch.testing.assert_close(scores, network(volume), atol=1e-5, rtol=1e-5)
+    assert (max(taken) < 12) == (norm != "group")
+
+
+def test_group_norm_in_strips_would_show(monkeypatch):
+    monkeypatch.setitem(strips._FILTERED, "cpu", 2**10)
+    network, volume = HourglassRegularizer(6, norm="group").eval(), torch.randn(1, 6, 4, 40, 24)
+    with torch.no_grad():
+        whole = network(volume)
+        network.norm = None
+        assert (
+            network.finish(network.enter(lambda rows: volume[..., rows, :], (1, 4, 40, 24))) - whole
+        ).abs().max() > 0.01

@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from toolbox.models.layers import ConvBlock
+from toolbox.models.layers import ConvBlock, uses_statistics
+from toolbox.models.strips import filtered_in_strips, filtered_strips
 from toolbox.registry import BACKBONES
 
 
@@ -35,7 +36,7 @@ class PyramidFeatures(nn.Module):
             ConvBlock(before, after, dims=2, norm=norm, negative_slope=negative_slope)
             for before, after in zip((3, *channels[:-1]), channels, strict=True)
         )
-        self.out_channels = channels[-1]
+        self.norm, self.out_channels, self.most_channels = norm, channels[-1], max(channels)
 
     def forward(self, images: Float[Tensor, "n 3 h w"], num_levels: int) -> list[Float[Tensor, "n c _ _"]]:
         """RGB in [0, 1] -> features of ``num_levels`` scales, finest first; each scale halves the one before."""
@@ -44,8 +45,15 @@ class PyramidFeatures(nn.Module):
         for level in range(num_levels):
             if level:
                 image = F.interpolate(image, scale_factor=0.5, mode="bilinear", align_corners=False)
-            x = image
-            for conv in self.convs:
-                x = conv(x)
-            pyramid.append(x)
+            pyramid.append(self._features(image))
         return pyramid
+
+    def _features(self, image: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n c h w"]:
+        """Of one scale."""
+        if torch.is_grad_enabled() or uses_statistics(self.norm, self.training):
+            for conv in self.convs:
+                image = conv(image)
+            return image
+        number, height, width = len(image), *image.shape[-2:]
+        strips = filtered_strips(height, number * width * self.most_channels, image.device)
+        return filtered_in_strips(self.convs, lambda rows: image[..., rows, :], strips, height)

@@ -57,8 +57,8 @@ class Variance(nn.Module):
                 square_sum.addcmul_(source, source)
         if total is None:
             raise ValueError("a cost volume needs at least one source view")
-        mean = total / count
-        return torch.addcmul(square_sum / count, mean, mean, value=-1)
+        mean = total.div_(count)
+        return square_sum.div_(count).addcmul_(mean, mean, value=-1)
 
 
 @COST_VOLUMES.register_module()

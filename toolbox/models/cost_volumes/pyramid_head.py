@@ -1,5 +1,6 @@
 """Depth by a cost-volume pyramid: planes at the coarsest level, residual hypotheses at every finer one."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -8,11 +9,12 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from toolbox.geometry import PlaneSweep, upsample_depth
+from toolbox.models.strips import empty_like_rows, inner_rows, sampled_strips
 from toolbox.registry import COST_VOLUMES
 from toolbox.structures import DepthPrediction
 
 from .level import LevelGeometry, level_intrinsics
-from .tiling import Area, strips, tiles, whole
+from .tiling import Area, tiles, whole
 
 Config = dict[str, Any]
 # Features of one view: (B, C, h, w) of each level, finest first.
@@ -130,18 +132,48 @@ class CostVolumePyramid(nn.Module):
         geometry: LevelGeometry,
         tile_size: int | None,
     ) -> Float[Tensor, "b d h w"]:
-        def filtered(volume: Float[Tensor, "b k d hs ws"]) -> Float[Tensor, "b d hs ws"]:
-            return torch.softmax(self.regularizer(volume), dim=1, dtype=hypotheses.dtype)
+        def sweeps() -> list[PlaneSweep]:
+            return self._sweeps(level_features[1:], hypotheses.dtype, geometry)
 
-        reference, sources = level_features[0], (level_features[1:], hypotheses.dtype, geometry)
+        reference = level_features[0]
         if tile_size is None or max(geometry.size) <= tile_size or torch.is_grad_enabled():
-            return filtered(self._volume(reference, self._sweeps(*sources), hypotheses, whole(geometry.size)))
-        sweeps = self._sweeps(*sources)
+            return self._filtered(reference, sweeps, hypotheses, whole(geometry.size))
+        made = sweeps()
         probabilities = torch.empty(hypotheses.shape, dtype=hypotheses.dtype, device=hypotheses.device)
         for tile in tiles(geometry.size, tile_size, self.regularizer.reach, self.regularizer.size_divisor):
-            part = filtered(self._volume(reference, sweeps, hypotheses, tile.area))
+            part = self._filtered(reference, lambda: made, hypotheses, tile.area)
             probabilities[(..., *tile.core)] = part[(..., *tile.core_in_area)]
         return probabilities
+
+    def _filtered(
+        self,
+        reference: Float[Tensor, "b c h w"],
+        sweeps: Callable[[], list[PlaneSweep]],
+        hypotheses: Float[Tensor, "b d h w"],
+        area: Area,
+    ) -> Float[Tensor, "b d hs ws"]:
+        """Probabilities of a part of the level."""
+        if torch.is_grad_enabled() or not hasattr(self.regularizer, "enter"):
+            scores = self.regularizer(self._volume(reference, sweeps(), hypotheses, area))
+        else:
+            scores = self.regularizer.finish(self._entered(reference, sweeps(), hypotheses, area))
+        return torch.softmax(scores, dim=1, dtype=hypotheses.dtype)
+
+    def _entered(
+        self,
+        reference: Float[Tensor, "b c h w"],
+        sweeps: list[PlaneSweep],
+        hypotheses: Float[Tensor, "b d h w"],
+        area: Area,
+    ) -> Float[Tensor, "b k d hs ws"]:
+        """What the regularizer's first blocks make of the cost volume, which is never there as a whole."""
+        top, size = area[0].start, tuple(hypotheses[(..., *area)].shape)
+
+        def part(rows: slice) -> Float[Tensor, "b k d _ ws"]:
+            shifted = slice(rows.start + top, rows.stop + top)
+            return self._volume(reference, sweeps, hypotheses, (shifted, area[1]))
+
+        return self.regularizer.enter(part, size)
 
     def _sweeps(
         self, sources: list[Float[Tensor, "b c h w"]], dtype: torch.dtype, geometry: LevelGeometry
@@ -167,24 +199,18 @@ class CostVolumePyramid(nn.Module):
             return self.aggregator(reference[at].to(dtype), ((f.to(dtype), valid) for f, valid in sampled))
 
         with torch.autocast(reference.device.type, enabled=False):
-            height, width = (side.stop - side.start for side in area)
             batch, planes = hypotheses.shape[:2]
-            parts = strips(area[0], batch * planes * width * reference.shape[1], reference.device)
+            width = area[1].stop - area[1].start
+            strips = sampled_strips(area[0], batch * planes * width * reference.shape[1], reference.device)
             if learns and self.checkpoint_volumes:
                 recomputed = {"use_reentrant": False, "preserve_rng_state": False}
-                return torch.cat([checkpoint(part, rows, **recomputed) for rows in parts], dim=3)
+                return torch.cat([checkpoint(part, rows, **recomputed) for rows in strips], dim=3)
             if learns:
                 return part(area[0])
             volume = None
-            for rows in parts:
+            for rows in strips:
                 filled = part(rows)
                 if volume is None:
-                    shape = batch, filled.shape[1], planes, height, width
-                    volume = torch.empty(
-                        shape,
-                        dtype=reference.dtype,
-                        device=filled.device,
-                        memory_format=torch.channels_last_3d,
-                    )
-                volume[..., rows.start - area[0].start : rows.stop - area[0].start, :] = filled
+                    volume = empty_like_rows(filled.to(reference.dtype), area[0].stop - area[0].start)
+                inner_rows(volume, rows, area[0]).copy_(filled)
         return volume

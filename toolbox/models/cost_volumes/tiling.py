@@ -1,17 +1,10 @@
-"""Parts of a level: strips that fit a cache, and overlapping tiles that fit a memory."""
+"""Overlapping tiles of a level, which fit a memory."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import torch
-
 # Rows and columns.
 Area = tuple[slice, slice]
-
-# Elements of one source's features in a strip: on a CPU a few of its kind fit the last-level cache; elsewhere what
-# counts is that strips are few.
-_STRIP_ELEMENTS = {"cpu": 2**20}
-_OTHER_STRIP_ELEMENTS = 2**26
 
 
 class Tile(NamedTuple):
@@ -38,14 +31,6 @@ class Tile(NamedTuple):
 def whole(size: tuple[int, int]) -> Area:
     """All of a level of ``size`` (height, width)."""
     return slice(0, size[0]), slice(0, size[1])
-
-
-def strips(rows: slice, elements_per_row: int, device: torch.device) -> Iterator[slice]:
-    """Rows in a few, so that a strip has so many elements as is best on ``device``."""
-    most = _STRIP_ELEMENTS.get(device.type, _OTHER_STRIP_ELEMENTS)
-    step = max(most // elements_per_row, 1)
-    for first in range(rows.start, rows.stop, step):
-        yield slice(first, min(first + step, rows.stop))
 
 
 def tiles(size: tuple[int, int], tile_size: int, reach: int, divisor: int) -> Iterator[Tile]:
