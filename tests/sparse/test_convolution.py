@@ -187,7 +187,7 @@ def test_maps_are_built_once(scattered):
     for _ in range(3):
         y = conv3d(conv3d(x, weights(ConvSpec(3)), ConvSpec(3)), weights(ConvSpec(2, 2), 4), ConvSpec(2, 2))
         conv3d(y, weights(ConvSpec(2, 2, 1, True), 4), ConvSpec(2, 2, 1, True))
-    built = [key for key in x.family.cache if key[0] == "kernel map"]
+    built = [key for key in x.family.cache if key[0] == "pairs"]
     assert sorted(key[2].kernel_size for key in built) == [2, 3]
 
 

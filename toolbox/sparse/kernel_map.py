@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Int64
 from torch import Tensor
 
@@ -9,10 +10,13 @@ from toolbox.errors import UserError
 
 from .keys import MAX_REACH
 from .lookup import Offset
+from .neighbourhoods import Neighbourhoods, neighbourhoods
 from .voxels import VoxelFamily, VoxelSet
 
 # Output voxels whose pairs are multiplied together.
 _REGION = 8192
+# Neighbourhoods multiply zeros, too, but faster: they pay where at least this part of all neighbours is there.
+_MIN_FILLED = 0.3
 
 
 @dataclass(frozen=True)
@@ -74,8 +78,10 @@ class KernelMap:
         return KernelMap(turned, self.identity, self.num_targets, self.num_sources)
 
 
-def kernel_map(family: VoxelFamily, stride: int, spec: ConvSpec) -> KernelMap:
+def kernel_map(family: VoxelFamily, stride: int, spec: ConvSpec) -> KernelMap | Neighbourhoods:
     """The map of a convolution of a tensor of the given stride; it is built once per family.
+
+    Neighbourhoods where, on a CPU, a set meets itself and enough neighbours are there; otherwise pairs.
 
     Raises:
         UserError: the kernel reaches too far, or a transposed convolution has no finer voxels.
@@ -83,8 +89,35 @@ def kernel_map(family: VoxelFamily, stride: int, spec: ConvSpec) -> KernelMap:
     if spec.transposed:
         fine = family.finer(stride, spec.stride)
         forward = ConvSpec(spec.kernel_size, spec.stride, spec.dilation)
-        return kernel_map(family, fine.stride, forward).transposed()
-    key = ("kernel map", stride, spec)
+        return _pairs(family, fine.stride, forward).transposed()
+    voxels = family.levels[stride]
+    if not _onto_itself(spec) or voxels.coords.device.type != "cpu":
+        return _pairs(family, stride, spec)
+    key = ("neighbourhoods", stride, spec)
+    if key not in family.cache:
+        family.cache[key] = neighbourhoods(voxels, _offsets(spec, stride), _MIN_FILLED)
+    return family.cache[key] or _pairs(family, stride, spec)
+
+
+def _onto_itself(spec: ConvSpec) -> bool:
+    """Whether a set meets itself under offsets of which each has its opposite."""
+    return spec.stride == 1 and spec.kernel_size % 2 == 1
+
+
+def _offsets(spec: ConvSpec, stride: int) -> list[Offset]:
+    """The kernel's cells in voxels of stride 1."""
+    offsets = [(x * stride, y * stride, z * stride) for x, y, z in spec.offsets()]
+    if max(abs(cell) for offset in offsets for cell in offset) > MAX_REACH:
+        raise UserError(
+            f"sparse convolution of kernel {spec.kernel_size}, dilation {spec.dilation} at stride {stride}",
+            f"reaches farther than {MAX_REACH} voxels",
+            "Use a smaller kernel, dilation or stride",
+        )
+    return offsets
+
+
+def _pairs(family: VoxelFamily, stride: int, spec: ConvSpec) -> KernelMap:
+    key = ("pairs", stride, spec)
     if key not in family.cache:
         source = family.levels[stride]
         target = source if spec.stride == 1 else family.coarser(stride, spec.stride)
@@ -93,17 +126,10 @@ def kernel_map(family: VoxelFamily, stride: int, spec: ConvSpec) -> KernelMap:
 
 
 def _build(source: VoxelSet, target: VoxelSet, spec: ConvSpec) -> KernelMap:
-    offsets = [(x * source.stride, y * source.stride, z * source.stride) for x, y, z in spec.offsets()]
-    if max(abs(cell) for offset in offsets for cell in offset) > MAX_REACH:
-        raise UserError(
-            f"sparse convolution of kernel {spec.kernel_size}, dilation {spec.dilation} at stride {source.stride}",
-            f"reaches farther than {MAX_REACH} voxels",
-            "Use a smaller kernel, dilation or stride",
-        )
     # Of a set onto itself, an offset and its opposite have the same pairs, turned round: half of them are looked for.
-    onto_itself = source is target and spec.kernel_size % 2 == 1
+    onto_itself, offsets = _onto_itself(spec), _offsets(spec, source.stride)
     wanted = offsets[: spec.volume // 2] if onto_itself else offsets
-    rows = target.in_order()
+    rows = torch.arange(len(target), device=target.coords.device) if target.order is None else target.order
     parts: list[Part] = []
     # On a CPU region by region, so that rows stay in its cache from weight to weight.
     for region in rows.split(_REGION if rows.device.type == "cpu" else max(len(rows), 1)) if wanted else ():

@@ -1,7 +1,7 @@
 """Which row a voxel has: from a table of all cells of the box around the voxels, or by search where that is large."""
 
 import torch
-from jaxtyping import Int32, Int64
+from jaxtyping import Bool, Int32, Int64
 from torch import Tensor
 
 from toolbox.errors import UserError
@@ -15,62 +15,74 @@ _LAST_KEY = torch.iinfo(torch.int64).max
 
 
 class TableLookup:
-    """Rows in a dense table of a box. An empty cell surrounds it, which stands for all places outside.
+    """Rows in a dense table of the box around voxels.
+
+    Along x, y and z one cell stays empty before each row of cells. It stands for all places outside: the place behind a
+    row's last cell is the empty one before the next row's first.
 
     Args:
         coords: (batch, x, y, z) of the voxels.
-        sizes: of the steps from cell to cell along the four axes.
+        stride: edge of the voxels.
         low, high: the smallest and the largest coordinates.
     """
 
-    def __init__(self, coords: Int32[Tensor, "n 4"], sizes: list[int], low: list[int], high: list[int]):
-        self._low, self._sizes = low, sizes
-        self._cells = _box(sizes, low, high)
+    def __init__(self, coords: Int32[Tensor, "n 4"], stride: int, low: list[int], high: list[int]):
+        self._coords, self._stride, self._low = coords, stride, low
+        self._cells = _cells(stride, low, high)
+        self._steps = _steps(self._cells)
+        self._own = self._places(coords)
         rows = torch.arange(len(coords), dtype=torch.int32, device=coords.device)
-        own = self._places(coords)
-        volume = self._cells[0] * self._cells[1] * self._cells[2] * self._cells[3]
-        self._table = torch.full((volume,), -1, dtype=torch.int32, device=coords.device)
-        self._table[own.long()] = rows
-        if not torch.equal(self._table.index_select(0, own), rows):
+        self._table = torch.full((_table_size(self._cells),), -1, dtype=torch.int32, device=coords.device)
+        self._table[self._own.long()] = rows
+        if not torch.equal(self._table.index_select(0, self._own), rows):
             raise _repeated()
 
     @classmethod
-    def fits(cls, count: int, sizes: list[int], low: list[int], high: list[int]) -> bool:
+    def fits(cls, count: int, stride: int, low: list[int], high: list[int]) -> bool:
         """Whether the table of so many voxels is small enough."""
-        b, x, y, z = _box(sizes, low, high)
-        return b * x * y * z <= max(_SMALL_TABLE, _CELLS_PER_VOXEL * count)
+        return _table_size(_cells(stride, low, high)) <= max(_SMALL_TABLE, _CELLS_PER_VOXEL * count)
 
     def find(self, coords: Int32[Tensor, "*q 4"]) -> Int64[Tensor, "*q"]:
         """The rows of voxels, -1 where there is none."""
-        return self._table.index_select(0, self._places(coords).flatten()).view(coords.shape[:-1]).long()
+        return self._at(self._places(coords)).long()
 
     def neighbours(self, coords: Int32[Tensor, "n 4"], offsets: list[Offset]) -> Int32[Tensor, "k n"]:
         """The rows of the voxels that lie each of ``offsets`` away from voxels, -1 where there is none."""
-        first = self._along(0, coords[:, 0], 0)
-        columns = [
-            {step: self._along(axis + 1, coords[:, axis + 1], step) for step in {offset[axis] for offset in offsets}}
-            for axis in range(3)
-        ]
-        places = torch.stack([first + columns[0][x] + columns[1][y] + columns[2][z] for x, y, z in offsets])
+        batch, known = self._in_batch(coords[:, 0])
+        x, y, z = (
+            {step: self._along(axis, coords[:, axis], step) for step in {offset[axis - 1] for offset in offsets}}
+            for axis in (1, 2, 3)
+        )
+        x = {step: batch + place * known for step, place in x.items()}
+        return self._at(torch.stack([x[i] + y[j] + z[k] for i, j, k in offsets]))
+
+    def surroundings(self, offsets: list[Offset]) -> Int32[Tensor, "n k"]:
+        """The neighbours of the voxels of the set itself."""
+        if max(abs(step) for offset in offsets for step in offset) > self._stride:
+            return self.neighbours(self._coords, offsets).T.contiguous()
+        steps = [sum(o // self._stride * s for o, s in zip(offset, self._steps[1:], strict=True)) for offset in offsets]
+        return self._at(self._own[:, None] + torch.tensor(steps, dtype=torch.int32, device=self._own.device))
+
+    def _at(self, places: Int32[Tensor, "*q"]) -> Int32[Tensor, "*q"]:
         return self._table.index_select(0, places.flatten()).view(places.shape)
 
-    def in_order(self) -> Int64[Tensor, " n"]:
-        """The rows, sorted by (batch, x, y, z)."""
-        return self._table[self._table >= 0].long()
-
     def _places(self, coords: Int32[Tensor, "*q 4"]) -> Int32[Tensor, "*q"]:
-        b, x, y, z = (self._along(axis, values, 0) for axis, values in enumerate(coords.unbind(dim=-1)))
-        return b + x + y + z
+        batch, known = self._in_batch(coords[..., 0])
+        x, y, z = (self._along(axis, coords[..., axis], 0) for axis in (1, 2, 3))
+        return batch + x * known + y + z
+
+    def _in_batch(self, values: Int32[Tensor, "*q"]) -> tuple[Int32[Tensor, "*q"], Bool[Tensor, "*q"]]:
+        """The place of each grid of the batch, and whether there is one: otherwise x has to be that of an empty cell."""
+        grid = values - self._low[0]
+        last = self._cells[0] - 1
+        return grid.clamp(0, last) * self._steps[0], (grid >= 0) & (grid <= last)
 
     def _along(self, axis: int, values: Int32[Tensor, "*q"], offset: int) -> Int32[Tensor, "*q"]:
-        """What coordinates along one axis add to the place in the table."""
+        """What coordinates along x, y or z add to the place in the table."""
         cell = values - (self._low[axis] - offset)
-        if self._sizes[axis] > 1:
-            cell = cell.div(self._sizes[axis], rounding_mode="floor")
-        step = 1
-        for cells in self._cells[axis + 1 :]:
-            step *= cells
-        return cell.add_(1).clamp_(0, self._cells[axis] - 1).mul_(step)
+        if self._stride > 1:
+            cell = cell.div(self._stride, rounding_mode="floor")
+        return cell.add_(1).clamp_(0, self._cells[axis] + 1).mul_(self._steps[axis])
 
 
 class SortedLookup:
@@ -85,7 +97,7 @@ class SortedLookup:
         keys, rows = torch.sort(pack(coords))
         if bool((keys[1:] == keys[:-1]).any()):
             raise _repeated()
-        self._stride = stride
+        self._coords, self._stride = coords, stride
         # Behind the last key comes one that no voxel has.
         self._keys = torch.cat((keys, keys.new_full((1,), _LAST_KEY)))
         self._rows = torch.cat((rows.int(), rows.new_full((1,), -1, dtype=torch.int32)))
@@ -104,9 +116,9 @@ class SortedLookup:
             found |= zip(column, self._columns(keys + pack_offset(*column[0]), len(column)), strict=True)
         return torch.stack([found[offset] for offset in offsets])
 
-    def in_order(self) -> Int64[Tensor, " n"]:
-        """The rows, sorted by (batch, x, y, z)."""
-        return self._rows[:-1].long()
+    def surroundings(self, offsets: list[Offset]) -> Int32[Tensor, "n k"]:
+        """The neighbours of the voxels of the set itself."""
+        return self.neighbours(self._coords, offsets).T.contiguous()
 
     def _in_columns(self, offsets: list[Offset]) -> list[list[Offset]]:
         columns: list[list[Offset]] = []
@@ -128,8 +140,21 @@ class SortedLookup:
         return found
 
 
-def _box(sizes: list[int], low: list[int], high: list[int]) -> list[int]:
-    return [(last - first) // size + 3 for size, first, last in zip(sizes, low, high, strict=True)]
+def _cells(stride: int, low: list[int], high: list[int]) -> list[int]:
+    """How many cells the box has along (batch, x, y, z)."""
+    sizes = (1, stride, stride, stride)
+    return [(last - first) // size + 1 for size, first, last in zip(sizes, low, high, strict=True)]
+
+
+def _steps(cells: list[int]) -> list[int]:
+    """The distances in the table of cells that follow one another along (batch, x, y, z)."""
+    _, x, y, z = (count + 1 for count in cells)
+    return [x * y * z, y * z, z, 1]
+
+
+def _table_size(cells: list[int]) -> int:
+    """Up to the place behind the last cell along x, y and z."""
+    return cells[0] * _steps(cells)[0] + sum(_steps(cells)[1:])
 
 
 def _repeated() -> UserError:

@@ -43,9 +43,8 @@ class VoxelSet:
     @cached_property
     def _lookup(self) -> TableLookup | SortedLookup:
         self.check()
-        sizes = [1, self.stride, self.stride, self.stride]
-        if len(self) and TableLookup.fits(len(self), sizes, *self._bounds):
-            return TableLookup(self.coords, sizes, *self._bounds)
+        if len(self) and TableLookup.fits(len(self), self.stride, *self._bounds):
+            return TableLookup(self.coords, self.stride, *self._bounds)
         return SortedLookup(self.coords, self.stride)
 
     def find(self, coords: Int32[Tensor, "*q 4"]) -> Int64[Tensor, "*q"]:
@@ -64,13 +63,23 @@ class VoxelSet:
         """
         return self._lookup.neighbours(coords, offsets)
 
-    def in_order(self) -> Int64[Tensor, " n"]:
-        """The rows, sorted by (batch, x, y, z).
+    def surroundings(self, offsets: list[Offset]) -> Int32[Tensor, "n k"]:
+        """The rows of the voxels that lie (x, y, z) away from each voxel of the set, -1 where there is none.
+
+        Args:
+            offsets: multiples of the stride.
 
         Raises:
             UserError: see ``find``.
         """
-        return self._lookup.in_order()
+        return self._lookup.surroundings(offsets)
+
+    @cached_property
+    def order(self) -> Int64[Tensor, " n"] | None:
+        """The rows, sorted by (batch, x, y, z); None if they are in that order already."""
+        self.check()
+        keys = pack(self.coords)
+        return None if bool((keys[1:] >= keys[:-1]).all()) else torch.argsort(keys)
 
     def same_voxels(self, other: "VoxelSet") -> bool:
         """Whether both have the same voxels in the same rows."""

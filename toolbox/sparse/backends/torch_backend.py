@@ -1,16 +1,13 @@
-"""Sparse convolutions in plain PyTorch: gather rows, multiply by weight, add to the output's rows.
-
-Parts of the pairs follow one another, and no output row comes twice in one of them, so that no two threads add to one
-place and results do not depend on their order.
-"""
+"""Sparse convolutions in plain PyTorch."""
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from toolbox.sparse.backends import Backend
+from toolbox.sparse.backends import Backend, blockwise, pairwise
 from toolbox.sparse.kernel_map import ConvSpec, KernelMap, kernel_map
+from toolbox.sparse.neighbourhoods import Neighbourhoods
 from toolbox.sparse.tensor import SparseTensor
 
 
@@ -29,53 +26,17 @@ def build() -> TorchBackend:
     return TorchBackend()
 
 
-def _multiply_and_sum(
-    feats: Float[Tensor, "n c_in"], weight: Float[Tensor, "k c_in c_out"], pairs: KernelMap
-) -> Float[Tensor, "m c_out"]:
-    precision = torch.promote_types(feats.dtype, torch.float32)
-    if pairs.identity is None:
-        out = feats.new_zeros(pairs.num_targets, weight.shape[2], dtype=precision)
-    else:
-        out = (feats @ weight[pairs.identity]).to(precision)
-    for k, sources, targets in pairs.parts:
-        product = feats.index_select(0, sources) @ weight[k]
-        out.index_add_(0, targets, product.to(precision))
-    return out.to(feats.dtype)
-
-
-def _gradients(
-    feats: Float[Tensor, "n c_in"],
-    weight: Float[Tensor, "k c_in c_out"],
-    grad: Float[Tensor, "m c_out"],
-    pairs: KernelMap,
-    needed: tuple[bool, bool],
-) -> tuple[Float[Tensor, "n c_in"] | None, Float[Tensor, "k c_in c_out"] | None]:
-    """Gradients in features and weights, those that are needed; each row of ``grad`` is gathered once for both."""
-    precision = torch.promote_types(feats.dtype, torch.float32)
-    in_feats = torch.zeros_like(feats, dtype=precision) if needed[0] else None
-    in_weight = torch.zeros_like(weight, dtype=precision) if needed[1] else None
-    if pairs.identity is not None and needed[0]:
-        in_feats = (grad @ weight[pairs.identity].T).to(precision)
-    if pairs.identity is not None and needed[1]:
-        in_weight[pairs.identity] = feats.T @ grad
-    for k, sources, targets in pairs.parts:
-        part = grad.index_select(0, targets)
-        if needed[0]:
-            in_feats.index_add_(0, sources, (part @ weight[k].T).to(precision))
-        if needed[1]:
-            in_weight[k] += feats.index_select(0, sources).T @ part
-    return (in_feats.to(feats.dtype) if needed[0] else None), (in_weight.to(weight.dtype) if needed[1] else None)
-
-
 class _Convolve(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, feats: Tensor, weight: Tensor, pairs: KernelMap) -> Tensor:
+    def forward(
+        ctx: torch.autograd.function.FunctionCtx, feats: Tensor, weight: Tensor, pairs: KernelMap | Neighbourhoods
+    ) -> Tensor:
         ctx.save_for_backward(feats, weight)
-        ctx.pairs = pairs
-        return _multiply_and_sum(feats, weight, pairs)
+        ctx.pairs, ctx.way = pairs, blockwise if isinstance(pairs, Neighbourhoods) else pairwise
+        return ctx.way.convolve(feats, weight, pairs)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         feats, weight = ctx.saved_tensors
-        return *_gradients(feats, weight, grad.contiguous(), ctx.pairs, ctx.needs_input_grad[:2]), None
+        return *ctx.way.gradients(feats, weight, grad.contiguous(), ctx.pairs, ctx.needs_input_grad[:2]), None

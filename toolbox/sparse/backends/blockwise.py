@@ -1,0 +1,85 @@
+"""Convolutions of a set of voxels onto itself, block by block of output voxels.
+
+The neighbours of each voxel of a block are gathered side by side, zeros where there is none, so that one matrix product
+convolves the block. Backwards, what a voxel gave to its neighbours comes from the opposite side: the gradients around
+it are gathered, and serve both the features' gradient and the weights'.
+"""
+
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from toolbox.sparse.backends.products import multiply
+from toolbox.sparse.neighbourhoods import Neighbourhoods
+
+# What is gathered for a block stays in the processor's cache.
+_BLOCK_BYTES = 8 << 20
+_MAX_ROWS = 4096
+
+
+def convolve(
+    feats: Float[Tensor, "n c_in"], weight: Float[Tensor, "k c_in c_out"], around: Neighbourhoods
+) -> Float[Tensor, "n c_out"]:
+    """The sum over each voxel's neighbours of features times weight."""
+    out = feats.new_empty(len(feats), weight.shape[2])
+    matrix = weight.flatten(0, 1)
+    for start, gathered in _blocks(feats, around):
+        _put(out, start, multiply(gathered, matrix), around)
+    return out
+
+
+def gradients(
+    feats: Float[Tensor, "n c_in"],
+    weight: Float[Tensor, "k c_in c_out"],
+    grad: Float[Tensor, "n c_out"],
+    around: Neighbourhoods,
+    needed: tuple[bool, bool],
+) -> tuple[Float[Tensor, "n c_in"] | None, Float[Tensor, "k c_in c_out"] | None]:
+    """Gradients in features and weights, those that are needed, from that of the output."""
+    volume, before, after = weight.shape
+    matrix = weight.flip(0).transpose(1, 2).reshape(volume * after, before)
+    in_feats = torch.empty_like(feats) if needed[0] else None
+    in_weight = feats.new_zeros(before, volume * after, dtype=torch.promote_types(feats.dtype, torch.float32))
+    for start, gathered in _blocks(grad, around):
+        if needed[0]:
+            _put(in_feats, start, multiply(gathered, matrix), around)
+        if needed[1]:
+            own = _take(feats, start, len(gathered), around)
+            in_weight += multiply(own.T, gathered)
+    if not needed[1]:
+        return in_feats, None
+    return in_feats, in_weight.view(before, volume, after).transpose(0, 1).flip(0).to(weight.dtype)
+
+
+def _blocks(feats: Float[Tensor, "n c"], around: Neighbourhoods) -> Iterator[tuple[int, Float[Tensor, "r kc"]]]:
+    """The place where each block begins, and the features around its voxels."""
+    (rows, volume), channels = around.table.shape, feats.shape[1]
+    placed = _take(feats, 0, around.num_voxels + 1, around)
+    limit = max(_BLOCK_BYTES // max(volume * channels * feats.element_size(), 1), 64)
+    size = min(1 << limit.bit_length() - 1, _MAX_ROWS)
+    buffer = feats.new_empty(min(size, rows) * volume, channels)
+    for start in range(0, rows, size):
+        places = around.table[start : start + size].flatten()
+        gathered = torch.index_select(placed, 0, places, out=buffer[: len(places)])
+        yield start, gathered.view(-1, volume * channels)
+
+
+def _take(feats: Float[Tensor, "n c"], start: int, count: int, around: Neighbourhoods) -> Float[Tensor, "{count} c"]:
+    """The features of voxels that follow one another; zeros behind the last."""
+    if around.order is None:
+        own = feats[start : start + count]
+    else:
+        own = feats.index_select(0, around.order[start : start + count])
+    return F.pad(own, (0, 0, 0, count - len(own))) if len(own) < count else own
+
+
+def _put(feats: Float[Tensor, "n c"], start: int, block: Float[Tensor, "r c"], around: Neighbourhoods) -> None:
+    """Set the features of voxels that follow one another; what lies behind the last is left out."""
+    stop = min(start + len(block), around.num_voxels)
+    if around.order is None:
+        feats[start:stop] = block[: stop - start]
+    else:
+        feats[around.order[start:stop]] = block[: stop - start]

@@ -1,0 +1,51 @@
+"""All neighbours of all voxels of a set, for convolutions of the set onto itself."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Int32, Int64
+from torch import Tensor
+
+from .lookup import Offset
+from .voxels import VoxelSet
+
+# The table's rows are a multiple of this, so that matrix products come in few shapes: each new one costs oneDNN a
+# quarter of a millisecond.
+_MULTIPLE = 64
+
+
+@dataclass(frozen=True)
+class Neighbourhoods:
+    """Which voxels surround each voxel, in the order (batch, x, y, z): neighbours are close to one another in memory.
+
+    Attributes:
+        table: for the voxel at each place in that order, the places of its neighbours under the weights 0, 1, ...;
+            ``num_voxels`` where there is none. Behind the last voxel follow rows without neighbours.
+        order: the row of the voxel at each place; None where they are in order.
+        num_voxels: how many there are.
+    """
+
+    table: Int32[Tensor, "m k"]
+    order: Int64[Tensor, " n"] | None
+    num_voxels: int
+
+
+def neighbourhoods(voxels: VoxelSet, offsets: list[Offset], min_filled: float) -> Neighbourhoods | None:
+    """The neighbourhoods of a set of voxels; None where a smaller part of the table than ``min_filled`` holds neighbours.
+
+    Args:
+        offsets: (x, y, z) from a voxel to its neighbours, multiples of the stride; each with its opposite, which is as
+            far from the end as it is from the beginning.
+
+    Raises:
+        UserError: coordinates of the set are out of range, not different, or no multiples of the stride.
+    """
+    order, num = voxels.order, len(voxels)
+    if order is not None:
+        voxels = VoxelSet(voxels.coords.index_select(0, order), voxels.stride)
+    found = voxels.surroundings(offsets)
+    if int(torch.count_nonzero(found >= 0)) < min_filled * found.numel():
+        return None
+    table = F.pad(found, (0, 0, 0, _MULTIPLE - num % _MULTIPLE), value=-1)
+    return Neighbourhoods(table.masked_fill_(table < 0, num), order, num)
