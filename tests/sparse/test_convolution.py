@@ -42,14 +42,26 @@ def at_voxels(volume: Tensor, x: SparseTensor) -> Tensor:
     return volume.permute(0, 2, 3, 4, 1)[b, i, j, k]
 
 
-@pytest.fixture(params=[1, 16, 8192])
-def region(request, monkeypatch):
-    """From every output voxel alone to all at once."""
-    monkeypatch.setattr(kernel_map, "_REGION", request.param)
+WAYS = {
+    "pairs of single voxels": (2.0, "toolbox.sparse.kernel_map._REGION", 1),
+    "pairs of 16 voxels": (2.0, "toolbox.sparse.kernel_map._REGION", 16),
+    "all pairs at once": (2.0, "toolbox.sparse.kernel_map._REGION", 8192),
+    "blocks of single voxels": (0.0, "toolbox.sparse.backends.blockwise._BLOCK_BYTES", 1),
+    "blocks of 16 voxels": (0.0, "toolbox.sparse.backends.blockwise._MAX_ROWS", 16),
+    "one block": (0.0, "toolbox.sparse.backends.blockwise._MAX_ROWS", 4096),
+}
+
+
+@pytest.fixture(params=WAYS)
+def way(request, monkeypatch):
+    """Pairs of neighbours or whole neighbourhoods, from every output voxel alone to all at once."""
+    min_filled, size, value = WAYS[request.param]
+    monkeypatch.setattr(kernel_map, "_MIN_FILLED", min_filled)
+    monkeypatch.setattr(size, value)
 
 
 @pytest.mark.parametrize("spec", GEOMETRIES, ids=str)
-def test_every_pair_counts_once(scattered, spec, region):
+def test_every_pair_counts_once(scattered, spec, way):
     x, weight = scattered(), weights(spec).detach()
     out = conv3d(x, weight, spec)
     rows = {tuple(voxel): row for row, voxel in enumerate(x.coords.tolist())}
@@ -109,14 +121,14 @@ def test_on_a_full_grid_strided_and_transposed_equal_dense(size, stride, padding
 
 
 @pytest.mark.parametrize("spec", [spec for spec in GEOMETRIES if spec.kernel_size < 5], ids=str)
-def test_gradients(scattered, spec, region):
+def test_gradients(scattered, spec, way):
     x = scattered(num=20, channels=2)
     feats = x.feats.requires_grad_()
     assert torch.autograd.gradcheck(lambda f, w: conv3d(x.replace(f), w, spec).feats, (feats, weights(spec, 2, 1)))
 
 
 @pytest.mark.parametrize("size", [2, 3])
-def test_gradients_of_a_transposed_convolution(scattered, size, region):
+def test_gradients_of_a_transposed_convolution(scattered, size, way):
     x = scattered(num=20)
     coarse = x.at_stride(2, torch.randn(len(x.family.coarser(1, 2)), 2, dtype=torch.float64, requires_grad=True))
     spec = ConvSpec(size, 2, transposed=True)
@@ -136,16 +148,19 @@ def test_gradients_of_a_kernel_of_one(scattered):
     assert torch.autograd.gradcheck(lambda f, w: conv3d(x.replace(f), w, ConvSpec(1)).feats, (feats, weight))
 
 
-def test_only_what_needs_a_gradient_gets_one(scattered):
+def test_only_what_needs_a_gradient_gets_one(scattered, way):
     x = scattered()
     weight = weights(ConvSpec(3))
     conv3d(x, weight, ConvSpec(3)).feats.sum().backward()
     assert weight.grad is not None and x.feats.grad is None
+    feats = x.feats.requires_grad_()
+    conv3d(x.replace(feats), weight.detach(), ConvSpec(3)).feats.sum().backward()
+    assert feats.grad is not None
 
 
 @pytest.mark.parametrize("num", [0, 1])
 @pytest.mark.parametrize("spec", GEOMETRIES, ids=str)
-def test_no_voxel_and_one_voxel(scattered, num, spec):
+def test_no_voxel_and_one_voxel(scattered, num, spec, way):
     x = scattered(num=num)
     feats, weight = x.feats.requires_grad_(), weights(spec)
     out = conv3d(x.replace(feats), weight, spec)
@@ -160,7 +175,7 @@ def test_no_voxel_and_one_voxel(scattered, num, spec):
         assert (weight.grad == 0).all()
 
 
-def test_grids_of_a_batch_do_not_meet(scattered):
+def test_grids_of_a_batch_do_not_meet(scattered, way):
     """Also where they lie at the same place, and the largest coordinate of one is beside the smallest of the next."""
     parts = [scattered(batch_size=1, seed=seed, num=40) for seed in (5, 8, 11)]
     together = batch(parts)
@@ -174,7 +189,7 @@ def test_grids_of_a_batch_do_not_meet(scattered):
     torch.testing.assert_close(network(together), torch.cat([network(part) for part in parts]))
 
 
-def test_the_order_of_the_rows_does_not_matter(scattered):
+def test_the_order_of_the_rows_does_not_matter(scattered, way):
     x, weight = scattered(), weights(ConvSpec(3))
     order = torch.randperm(len(x))
     shuffled = SparseTensor(x.coords[order], x.feats[order])
@@ -182,13 +197,33 @@ def test_the_order_of_the_rows_does_not_matter(scattered):
     torch.testing.assert_close(conv3d(shuffled, weight, ConvSpec(3)).feats, out[order])
 
 
-def test_maps_are_built_once(scattered):
+def test_maps_are_built_once(scattered, way):
     x = scattered()
     for _ in range(3):
         y = conv3d(conv3d(x, weights(ConvSpec(3)), ConvSpec(3)), weights(ConvSpec(2, 2), 4), ConvSpec(2, 2))
         conv3d(y, weights(ConvSpec(2, 2, 1, True), 4), ConvSpec(2, 2, 1, True))
-    built = [key for key in x.family.cache if key[0] == "pairs"]
+    built = [key for key, value in x.family.cache.items() if value is not None]
     assert sorted(key[2].kernel_size for key in built) == [2, 3]
+
+
+@pytest.mark.parametrize(("filled", "kind"), [(0.25, "pairs"), (0.8, "neighbourhoods")])
+def test_whole_neighbourhoods_where_most_neighbours_are_there(filled, kind):
+    mask = torch.rand(1, 9, 8, 7) < filled
+    x = from_dense(torch.randn(1, 3, 9, 8, 7), mask)
+    conv3d(x, weights(ConvSpec(3)).float(), ConvSpec(3))
+    assert [key[0] for key, value in x.family.cache.items() if value is not None] == [kind]
+
+
+def test_single_precision_is_as_good_as_its_rounding(scattered, way):
+    x, weight = scattered(channels=16), weights(ConvSpec(3), 16, 24).detach()
+    results = []
+    for dtype in (torch.float64, torch.float32):
+        feats, factors = (tensor.to(dtype, copy=True).requires_grad_() for tensor in (x.feats, weight))
+        out = conv3d(SparseTensor(x.coords, feats), factors, ConvSpec(3)).feats
+        out.square().sum().backward()
+        results.append((out.double(), feats.grad.double(), factors.grad.double()))
+    for exact, rounded in zip(*results, strict=True):
+        assert (rounded - exact).abs().max() < 3e-6 * exact.abs().max()
 
 
 def test_on_several_levels_against_the_same_grid_scaled_down(scattered):
@@ -202,16 +237,18 @@ def test_on_several_levels_against_the_same_grid_scaled_down(scattered):
         torch.testing.assert_close(conv3d(wide, weight, spec).feats, conv3d(x, weight, spec).feats)
 
 
-def test_automatic_mixed_precision(scattered):
+def test_automatic_mixed_precision(scattered, way):
     x = scattered(dtype=torch.float32, channels=16)
     conv, up = Conv3d(16, 8, 2, stride=2, bias=True), Conv3d(8, 4, 2, stride=2, transposed=True)
-    full = up(conv(x)).feats
+    first = Conv3d(16, 16, 3)
+    full = up(conv(first(x))).feats
     with torch.autocast("cpu", torch.bfloat16):
-        half = up(conv(x)).feats
+        half = up(conv(first(x))).feats
         half.float().sum().backward()
     assert half.dtype == torch.bfloat16
     assert (half - full).abs().max() < 0.02 * full.abs().max()
-    assert conv.weight.grad.dtype == torch.float32 and conv.weight.grad.abs().sum() > 0
+    for layer in (first, conv, up):
+        assert layer.weight.grad.dtype == torch.float32 and layer.weight.grad.abs().sum() > 0
 
 
 def test_the_module_starts_within_its_bounds_and_says_what_it_is():
@@ -241,7 +278,7 @@ def test_mistakes_are_named(scattered):
         Conv3d(3, 3, 2, stride=0)
 
 
-def test_results_repeat_to_the_bit(scattered):
+def test_results_repeat_to_the_bit(scattered, way):
     x = scattered(dtype=torch.float32)
     weight = torch.randn(27, 3, 4, requires_grad=True)
     runs = []

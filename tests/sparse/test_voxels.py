@@ -51,6 +51,33 @@ def test_neighbours_are_found(scattered, way, stride):
         assert near == [rows.get(place, -1) for place in moved]
 
 
+@pytest.mark.parametrize("stride", [1, 3])
+@pytest.mark.parametrize("reach", [1, 2])
+def test_neighbours_of_the_voxels_themselves(scattered, way, stride, reach):
+    coords = scattered().coords * torch.tensor([1, stride, stride, stride], dtype=torch.int32)
+    steps = (-reach * stride, 0, reach * stride)
+    offsets = [(x, y, z) for x in steps for y in steps for z in steps]
+    voxels = VoxelSet(coords, stride)
+    assert torch.equal(voxels.surroundings(offsets), voxels.neighbours(coords, offsets).T)
+
+
+def test_every_place_in_and_around_the_box_is_looked_up(way):
+    coords = torch.cartesian_prod(torch.tensor([1, 2]), torch.arange(3), torch.arange(2), torch.arange(4)).int()
+    around = torch.cartesian_prod(torch.arange(5), *(torch.arange(-3, 7),) * 3).int()
+    rows = {tuple(voxel): row for row, voxel in enumerate(coords.tolist())}
+    voxels = VoxelSet(coords)
+    assert voxels.find(around).tolist() == [rows.get(tuple(place), -1) for place in around.tolist()]
+    moved = around + torch.tensor([0, 1, -2, 1], dtype=torch.int32)
+    assert torch.equal(voxels.neighbours(around, [(1, -2, 1)])[0].long(), voxels.find(moved))
+
+
+def test_order_of_voxels(scattered):
+    coords = scattered().coords
+    order = VoxelSet(coords).order
+    assert coords[order].tolist() == sorted(coords.tolist())
+    assert VoxelSet(coords[order]).order is None
+
+
 def test_voxels_far_apart_are_searched_and_not_put_into_a_table():
     coords = torch.tensor([[0, -9000, 0, 0], [0, 0, 9000, -9000], [0, 1, 9000, -9000]], dtype=torch.int32)
     voxels = VoxelSet(coords)

@@ -72,7 +72,7 @@ class TableLookup:
         return batch + x * known + y + z
 
     def _in_batch(self, values: Int32[Tensor, "*q"]) -> tuple[Int32[Tensor, "*q"], Bool[Tensor, "*q"]]:
-        """The place of each grid of the batch, and whether there is one: otherwise x has to be that of an empty cell."""
+        """The place of each grid of the batch, and whether there is one (otherwise x has to be an empty cell's)."""
         grid = values - self._low[0]
         last = self._cells[0] - 1
         return grid.clamp(0, last) * self._steps[0], (grid >= 0) & (grid <= last)

@@ -32,9 +32,10 @@ class Neighbourhoods:
 
 
 def neighbourhoods(voxels: VoxelSet, offsets: list[Offset], min_filled: float) -> Neighbourhoods | None:
-    """The neighbourhoods of a set of voxels; None where a smaller part of the table than ``min_filled`` holds neighbours.
+    """The neighbourhoods of a set of voxels; None where fewer of all neighbours than ``min_filled`` are there.
 
     Args:
+        min_filled: as a part of all neighbours that there could be.
         offsets: (x, y, z) from a voxel to its neighbours, multiples of the stride; each with its opposite, which is as
             far from the end as it is from the beginning.
 

@@ -15,7 +15,8 @@ from torch import Tensor
 from toolbox.sparse.backends.products import multiply
 from toolbox.sparse.neighbourhoods import Neighbourhoods
 
-# What is gathered for a block stays in the processor's cache.
+# What is gathered for a block stays in the processor's cache. Blocks have a power of 2 of voxels, so that matrices come
+# in few shapes.
 _BLOCK_BYTES = 8 << 20
 _MAX_ROWS = 4096
 
@@ -58,10 +59,10 @@ def _blocks(feats: Float[Tensor, "n c"], around: Neighbourhoods) -> Iterator[tup
     """The place where each block begins, and the features around its voxels."""
     (rows, volume), channels = around.table.shape, feats.shape[1]
     placed = _take(feats, 0, around.num_voxels + 1, around)
-    limit = max(_BLOCK_BYTES // max(volume * channels * feats.element_size(), 1), 64)
-    size = min(1 << limit.bit_length() - 1, _MAX_ROWS)
+    fitting = max(_BLOCK_BYTES // max(volume * channels * feats.element_size(), 1), 1)
+    size = min(1 << fitting.bit_length() - 1, _MAX_ROWS)
     buffer = feats.new_empty(min(size, rows) * volume, channels)
-    for start in range(0, rows, size):
+    for start in range(0, around.num_voxels, size):
         places = around.table[start : start + size].flatten()
         gathered = torch.index_select(placed, 0, places, out=buffer[: len(places)])
         yield start, gathered.view(-1, volume * channels)

@@ -14,6 +14,7 @@ from toolbox.sparse.kernel_map import KernelMap
 def convolve(
     feats: Float[Tensor, "n c_in"], weight: Float[Tensor, "k c_in c_out"], pairs: KernelMap
 ) -> Float[Tensor, "m c_out"]:
+    """The sum over each output row's pairs of features times weight."""
     precision = torch.promote_types(feats.dtype, torch.float32)
     if pairs.identity is None:
         out = feats.new_zeros(pairs.num_targets, weight.shape[2], dtype=precision)
