@@ -17,6 +17,10 @@ from .sampling import indices_of
 from .threads import in_threads
 from .views import ArrayCache, FusionView, check_sources
 
+# Pixels of a square follow one another: where two views are turned against each other, rows of one cross many rows of
+# the other, and more of its map than a core's cache holds.
+_SQUARE = 32
+
 Progress = Callable[[int, int], None]
 Sources = Mapping[int, Sequence[int]]
 
@@ -71,7 +75,7 @@ class SceneMaps:
         self.images = ArrayCache(lambda i: torch.from_numpy(self._image(self.views[i])).to(device))
 
         self._known: dict[int, int] = {}
-        self._grids: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
+        self._orders: dict[tuple[int, int], tuple[Tensor, Tensor, Tensor]] = {}
 
     def _depth(self, view: FusionView) -> Tensor:
         depth = view.read_depth().to(self.device)
@@ -96,16 +100,21 @@ class SceneMaps:
         depth = self.depths[view.id]
         if not self.confident_only:
             depth = self._confident(view, depth)
-        size, index = tuple(depth.shape), indices_of(depth > 0)
-        x, y, flat = (values.index_select(0, index) for values in (*self._grid(depth), depth.reshape(-1)))
-        return Candidates(size, index, x, y, flat, self._known[view.id])
+        order, x, y = self._order(depth)
+        in_order = depth.reshape(-1).index_select(0, order)
+        chosen = indices_of(in_order > 0)
+        index, x, y, known = (values.index_select(0, chosen) for values in (order, x, y, in_order))
+        return Candidates(tuple(depth.shape), index, x, y, known, self._known[view.id])
 
-    def _grid(self, depth: Tensor) -> tuple[Tensor, Tensor]:
-        """x and y of each pixel."""
+    def _order(self, depth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Index, x and y of each pixel, square by square."""
         size = tuple(depth.shape)
-        if size not in self._grids:
-            self._grids[size] = tuple(pixel_grid(*size, like=depth).reshape(-1, 2).T.contiguous())
-        return self._grids[size]
+        if size not in self._orders:
+            squares = torch.arange(depth.numel(), device=depth.device).reshape(size).split(_SQUARE)
+            order = torch.cat([part.reshape(-1) for row in squares for part in row.split(_SQUARE, dim=1)])
+            x, y = pixel_grid(*size, like=depth).reshape(-1, 2).index_select(0, order).T.contiguous()
+            self._orders[size] = order, x, y
+        return self._orders[size]
 
 
 def filter_by_consistency(

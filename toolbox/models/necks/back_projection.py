@@ -93,10 +93,12 @@ class BackProjection(nn.Module):
         self, points: Float[Tensor, "n 3"], feats: Float[Tensor, "v c h w"], projections: Float[Tensor, "v 3 4"]
     ) -> tuple[Float[Tensor, "n d"], Float[Tensor, " n"], Int64[Tensor, " n"]]:
         xy, depth, valid = image_positions(points, projections, tuple(feats.shape[-2:]))
-        sampled = sample_at_pixels(feats.to(xy.dtype), xy[:, None])[:, :, 0].transpose(1, 2)
         count = valid.sum(dim=0)
         mean_depth = torch.where(valid, depth, 0).sum(dim=0) / count.clamp(min=1)
-        return self.view_fusion(sampled, valid), mean_depth, count
+        seen = count.nonzero()[:, 0]
+        sampled = sample_at_pixels(feats.to(xy.dtype), xy[:, None, seen])[:, :, 0].transpose(1, 2)
+        fused = self.view_fusion(sampled, valid[:, seen])
+        return fused.new_zeros(len(points), fused.shape[1]).index_copy(0, seen, fused), mean_depth, count
 
     def _normalised(self, depth: Float[Tensor, " n"], count: Int64[Tensor, " n"]) -> Float[Tensor, " n"]:
         seen = count > 0

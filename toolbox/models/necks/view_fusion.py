@@ -60,11 +60,11 @@ class ViewAttentionLayer(nn.Module):
         self.norm2 = nn.LayerNorm(channels)
         self.mlp = nn.Sequential(nn.Linear(channels, 2 * channels), nn.ReLU(), nn.Linear(2 * channels, channels))
 
-    def forward(self, x: Float[Tensor, "n v c"], open_to: Bool[Tensor, "n v v"]) -> Float[Tensor, "n v c"]:
-        """``open_to[n, i, j]``: view i may look at view j."""
+    def forward(self, x: Float[Tensor, "n v c"]) -> Float[Tensor, "n v c"]:
+        """Features of voxels that as many views see, each from those views."""
         qkv = self.qkv(self.norm1(x)).unflatten(-1, (3, self.num_heads, -1))
         query, key, value = qkv.permute(2, 0, 3, 1, 4)
-        seen = F.scaled_dot_product_attention(query, key, value, attn_mask=open_to[:, None])
+        seen = F.scaled_dot_product_attention(query, key, value)
         x = x + self.projection(seen.transpose(1, 2).flatten(2))
         return x + self.mlp(self.norm2(x))
 
@@ -73,7 +73,8 @@ class ViewAttentionLayer(nn.Module):
 class AttentionViewFusion(nn.Module):
     """Views look at each other, then their mean is taken (MonoSelfRecon, section 3.2).
 
-    Each voxel is a sequence of its own with a token for each view; views that do not see the voxel are not looked at.
+    Each voxel is a sequence of its own with a token for each view that sees it; voxels that as many views see go
+    through the transformer together.
 
     Args:
         channels: of the features; a multiple of ``num_heads``.
@@ -96,13 +97,21 @@ class AttentionViewFusion(nn.Module):
         self.published_double_division = published_double_division
 
     def attend(self, feats: Float[Tensor, "v n c"], valid: Bool[Tensor, "v n"]) -> Float[Tensor, "v n c"]:
-        """Every view's features after the transformer; those of views that do not see the voxel mean nothing."""
-        itself = torch.eye(len(valid), dtype=torch.bool, device=valid.device)
-        open_to = valid.T[:, None, :] | itself
-        x = torch.where(valid[..., None], feats, 0).transpose(0, 1)
-        for layer in self.layers:
-            x = layer(x, open_to)
-        return x.transpose(0, 1)
+        """Every view's features after the transformer; 0 where the view does not see the voxel."""
+        count, flat = valid.sum(dim=0), feats.flatten(0, 1)
+        places, attended = [], []
+        # Without a voxel that is seen, an empty group: every weight gets a gradient.
+        for number in count[count > 0].unique().tolist() or [1]:
+            voxels = (count == number).nonzero()
+            views = valid[:, voxels[:, 0]].T.nonzero()[:, 1].reshape(-1, number)
+            places.append((views * valid.shape[1] + voxels).flatten())
+            x = flat.index_select(0, places[-1]).unflatten(0, views.shape)
+            for layer in self.layers:
+                x = layer(x)
+            attended.append(x.flatten(0, 1))
+        attended = torch.cat(attended)
+        everywhere = attended.new_zeros(flat.shape).index_copy(0, torch.cat(places), attended)
+        return everywhere.unflatten(0, valid.shape)
 
     def forward(self, feats: Float[Tensor, "v n c"], valid: Bool[Tensor, "v n"]) -> Float[Tensor, "n d"]:
         """Features of ``n`` voxels in each view, and which views see them."""
