@@ -42,6 +42,24 @@ def test_any_number_of_levels_and_odd_sizes():
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in decoder.parameters())
 
 
+def test_checkpointing_changes_neither_planes_nor_gradients_nor_statistics():
+    settings = {"channels": (8, 9), "context_channels": (12, 11, 10, 7), "output_levels": (0, 1)}
+    plain = MPIDecoder((5, 6), **settings).double()
+    again = MPIDecoder((5, 6), **settings, checkpoint_levels=True).double()
+    again.load_state_dict(plain.state_dict())
+    inputs = [torch.randn(2, 5, 12, 16).double(), torch.randn(2, 6, 6, 8).double()]
+    found = []
+    for decoder in (plain, again):
+        features = [level.clone().requires_grad_() for level in inputs]
+        outputs = decoder(features, torch.tensor([[2.0, 1.0], [1.0, 0.4]]).double())
+        sum(values.square().sum() for values in outputs.values()).backward()
+        gradients = [values.grad for values in (*features, *decoder.parameters())]
+        found.append([*outputs.values(), *gradients, *decoder.buffers()])
+    assert all(torch.isfinite(values).all() for values in found[0])
+    for before, after in zip(*found, strict=True):
+        torch.testing.assert_close(before, after)
+
+
 def test_planes_depend_on_their_disparity_alone():
     """Each plane has the features of its own sample."""
     decoder = MPIDecoder((5, 6), channels=(8, 9), context_channels=(12, 11, 10, 7), frequencies=2).eval()

@@ -1,11 +1,14 @@
 """Features of a view and a plane's disparity -> colour and density of the plane (MINE, Li et al., ICCV 2021)."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
 
 from toolbox.errors import UserError
 
@@ -17,6 +20,12 @@ def embed_position(x: Float[Tensor, " n"], frequencies: int = 10) -> Float[Tenso
     angles = x[:, None] * 2.0 ** torch.arange(frequencies, device=x.device, dtype=x.dtype)
     waves = torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(1)
     return torch.cat((x[:, None], waves), dim=1)
+
+
+def _per_plane(values: Float[Tensor, "b c h w"], embedding: Float[Tensor, "n e"]) -> Float[Tensor, "n _ h w"]:
+    """A view's features beside the embedding of each of its planes."""
+    repeated = values.repeat_interleave(len(embedding) // len(values), dim=0)
+    return torch.cat((repeated, embedding[..., None, None].expand(-1, -1, *values.shape[-2:])), dim=1)
 
 
 class _Block(nn.Sequential):
@@ -47,6 +56,8 @@ class MPIDecoder(nn.Module):
         context_channels: of four layers that see farther, at a half and a quarter of the coarsest resolution.
         frequencies: see ``embed_position``.
         output_levels: levels with an output, 0 the finest; levels finer than all of these are not computed.
+        checkpoint_levels: in training, keep only what passes from level to level for the backward pass, and compute a
+            level again there: less memory for more time.
 
     Raises:
         UserError: not as many channels as levels, or no output at a level that there is.
@@ -59,6 +70,7 @@ class MPIDecoder(nn.Module):
         context_channels: Sequence[int] = (512, 256, 256, 128),
         frequencies: int = 10,
         output_levels: Sequence[int] = (0,),
+        checkpoint_levels: bool = False,
     ):
         super().__init__()
         levels = len(encoder_channels)
@@ -68,7 +80,7 @@ class MPIDecoder(nn.Module):
                 f"does not fit an encoder of {levels} levels",
                 f"Give {levels} channels, and outputs out of levels 0 to {levels - 1}",
             )
-        self.frequencies, self.finest = frequencies, min(output_levels)
+        self.frequencies, self.finest, self.checkpoint_levels = frequencies, min(output_levels), checkpoint_levels
         embedded = 1 + 2 * frequencies
         sizes = (1, 3, 3, 1)
         incoming = [encoder_channels[-1], *context_channels[:-1]]
@@ -98,25 +110,51 @@ class MPIDecoder(nn.Module):
         """
         batch, planes = disparities.shape
         embedding = embed_position(disparities.flatten(), self.frequencies).to(features[-1].dtype)
-
-        def per_plane(values: Tensor) -> Tensor:
-            repeated = values.repeat_interleave(planes, dim=0)
-            return torch.cat((repeated, embedding[..., None, None].expand(-1, -1, *values.shape[-2:])), dim=1)
-
-        x, outputs = per_plane(self._context(features[-1])), {}
+        again = self.checkpoint_levels and self.training and torch.is_grad_enabled()
+        x, outputs = _per_plane(self._context(features[-1]), embedding), {}
         for level in reversed(range(self.finest, len(features))):
-            x = self.before[level](x)
-            if level:
-                skipped = per_plane(features[level - 1])
-                x = torch.cat((F.interpolate(x, size=skipped.shape[-2:]), skipped), dim=1)
+            inputs = (level, x, features[level - 1] if level else None, embedding)
+            if again:
+                contexts = {"context_fn": lambda: (contextlib.nullcontext(), self._statistics_kept())}
+                x, values = checkpoint(self._level, *inputs, use_reentrant=False, **contexts)
             else:
-                x = F.interpolate(x, scale_factor=2)
-            x = self.after[level](x)
-            if str(level) in self.outputs:
-                raw = self.outputs[str(level)](x)
-                values = torch.cat((raw[:, :3].sigmoid(), raw[:, 3:].abs() + _MIN_DENSITY), dim=1)
+                x, values = self._level(*inputs)
+            if values is not None:
                 outputs[level] = values.unflatten(0, (batch, planes))
         return outputs
+
+    def _level(
+        self,
+        level: int,
+        x: Float[Tensor, "n c h w"],
+        skipped: Float[Tensor, "b _ _ _"] | None,
+        embedding: Float[Tensor, "n e"],
+    ) -> tuple[Float[Tensor, "n _ _ _"], Float[Tensor, "n 4 _ _"] | None]:
+        """All planes at the level, and their output where it has one."""
+        x = self.before[level](x)
+        if skipped is not None:
+            x = torch.cat((F.interpolate(x, size=skipped.shape[-2:]), _per_plane(skipped, embedding)), dim=1)
+        else:
+            x = F.interpolate(x, scale_factor=2)
+        x = self.after[level](x)
+        if str(level) not in self.outputs:
+            return x, None
+        raw = self.outputs[str(level)](x)
+        return x, torch.cat((raw[:, :3].sigmoid(), raw[:, 3:].abs() + _MIN_DENSITY), dim=1)
+
+    @contextlib.contextmanager
+    def _statistics_kept(self) -> Iterator[None]:
+        """Normalisation by the batch without counting it into the running statistics, which it was before."""
+        norms = [module for module in self.modules() if isinstance(module, _BatchNorm)]
+        before = [(norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]
+        for norm in norms:
+            norm.momentum = 0.0
+        try:
+            yield
+        finally:
+            for norm, (momentum, batches) in zip(norms, before, strict=True):
+                norm.momentum = momentum
+                norm.num_batches_tracked.copy_(batches)
 
     def _context(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k h w"]:
         """The coarsest features with the surroundings of each pixel, at the same resolution."""
