@@ -72,6 +72,18 @@ class PlaneSweep:
         sample = self._interpolated if self.table is None else self._gathered
         return sample(positions), valid
 
+    def valid_ranges(self) -> list[tuple[float, float]]:
+        """The columns and the rows, lowest and highest, counted from the middle one, that lie inside the source."""
+        to_array, ranges = self._pixel_to_array(torch.empty(0, dtype=self.offset.dtype)), []
+        for axis in range(2):
+            last = self.size[1 - axis] - 1
+            tolerance = _BORDER_TOLERANCE * max(last, 1) / 2
+            low, high = (
+                (to_array[axis, axis] * end + to_array[axis, 2]).item() for end in (-tolerance, last + tolerance)
+            )
+            ranges.append((low, high))
+        return ranges
+
     def _pixel_to_array(self, like: Tensor) -> Float[Tensor, "3 3"]:
         """Pixel positions -> columns and rows of the array, from its middle one; see ``sample_at_pixels``."""
         (height, width), stretch, shift = self.size, (1.0, 1.0), 0.0
@@ -100,13 +112,7 @@ class PlaneSweep:
 
     def _valid(self, positions: Positions) -> Bool[Tensor, "b d h w"]:
         valid = positions.in_front
-        to_array = self._pixel_to_array(self.offset)
-        for axis, position in enumerate(positions[:2]):
-            last = self.size[1 - axis] - 1
-            tolerance = _BORDER_TOLERANCE * max(last, 1) / 2
-            low, high = (
-                (to_array[axis, axis] * end + to_array[axis, 2]).item() for end in (-tolerance, last + tolerance)
-            )
+        for position, (low, high) in zip(positions[:2], self.valid_ranges(), strict=True):
             valid = valid & (position >= low) & (position <= high)
         return valid
 

@@ -7,13 +7,14 @@ An aggregator works on each pixel by itself: the head calls it for one part of t
 from collections.abc import Iterable
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from toolbox.errors import UserError
 from toolbox.registry import COST_VOLUMES
 
-WarpedView = tuple[Float[Tensor, "b c d h w"], Bool[Tensor, "b d h w"] | None]
+from .fused_variance import fused_variance
+from .warper import WarpedView
 
 
 @COST_VOLUMES.register_module()
@@ -25,10 +26,15 @@ class Variance(nn.Module):
             zeros there, as in the MVSNet family.
         published_aliasing: as the published CVP-MVSNet computes it: an in-place square aliases the running sum,
             which so starts from the squared reference. Its published weights need it; it can be negative.
+        kernel: 'torch', or 'triton': sampling and summing in one kernel, forwards and backwards, on a GPU. Triton's are
+            verified in its interpreter against the torch path; they have not run on a GPU, their speed is not measured.
     """
 
-    def __init__(self, valid_only: bool = False, published_aliasing: bool = False):
+    def __init__(self, valid_only: bool = False, published_aliasing: bool = False, kernel: str = "torch"):
         super().__init__()
+        if kernel not in ("torch", "triton"):
+            raise UserError(f"kernel={kernel!r}", "there is no such kernel", "Use 'torch' or 'triton'")
+        self.kernel = kernel
         self.valid_only = self.needs_valid = valid_only
         self.published_aliasing = published_aliasing
 
@@ -37,7 +43,9 @@ class Variance(nn.Module):
         return feature_channels
 
     def forward(self, reference: Float[Tensor, "b c h w"], warped: Iterable[WarpedView]) -> Float[Tensor, "b c d h w"]:
-        """One pass over the sources; raises ValueError if there is none."""
+        """One pass over the sources, for 'triton' ``SweptSources``; raises ValueError if there is none."""
+        if self.kernel == "triton":
+            return fused_variance(reference, warped, self.valid_only, self.published_aliasing)
         reference = reference[:, :, None]
         total, square_sum, count = None, None, 1
         for source, valid in warped:

@@ -15,6 +15,7 @@ from toolbox.structures import DepthPrediction
 
 from .level import LevelGeometry, level_intrinsics
 from .tiling import Area, tiles, whole
+from .warper import SweptSources
 
 Config = dict[str, Any]
 # Features of one view: (B, C, h, w) of each level, finest first.
@@ -195,8 +196,8 @@ class CostVolumePyramid(nn.Module):
         def part(rows: slice) -> Float[Tensor, "b k d _ ws"]:
             at = (..., rows, area[1])
             planes, corner = hypotheses[at].detach(), (rows.start, area[1].start)
-            sampled = (sweep(planes, corner, self.aggregator.needs_valid) for sweep in sweeps)
-            return self.aggregator(reference[at].to(dtype), ((f.to(dtype), valid) for f, valid in sampled))
+            swept = SweptSources(sweeps, planes, corner, dtype, self.aggregator.needs_valid)
+            return self.aggregator(reference[at].to(dtype), swept)
 
         with torch.autocast(reference.device.type, enabled=False):
             batch, planes = hypotheses.shape[:2]

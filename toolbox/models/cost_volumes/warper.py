@@ -1,5 +1,8 @@
 """Source features -> the reference's depth hypotheses."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -8,6 +11,33 @@ from toolbox.geometry import PlaneSweep
 from toolbox.registry import COST_VOLUMES
 
 from .level import LevelGeometry
+
+WarpedView = tuple[Float[Tensor, "b c d h w"], Bool[Tensor, "b d h w"] | None]
+
+
+@dataclass
+class SweptSources:
+    """All sources at the hypotheses of a part of the level: sampled one after the other while they are iterated over.
+
+    Attributes:
+        sweeps: one of each source.
+        depth: hypotheses of a rectangle of reference pixels.
+        corner: row and column of its top-left pixel.
+        dtype: of the samples.
+        with_valid: whether to look at where they are valid.
+    """
+
+    sweeps: list[PlaneSweep]
+    depth: Float[Tensor, "b d h w"]
+    corner: tuple[int, int]
+    dtype: torch.dtype
+    with_valid: bool = True
+
+    def __iter__(self) -> Iterator[WarpedView]:
+        """Warped features of each source, and where they are valid (None unless asked for)."""
+        for sweep in self.sweeps:
+            features, valid = sweep(self.depth, self.corner, self.with_valid)
+            yield features.to(self.dtype), valid
 
 
 @COST_VOLUMES.register_module()
