@@ -22,12 +22,13 @@ class Neighbourhoods:
     Attributes:
         table: for the voxel at each place in that order, the places of its neighbours under the weights 0, 1, ...;
             ``num_voxels`` where there is none. Behind the last voxel follow rows without neighbours.
-        order: the row of the voxel at each place; None where they are in order.
+        order, places: the row of the voxel at each place, and the place of each row; None where rows are in order.
         num_voxels: how many there are.
     """
 
     table: Int32[Tensor, "m k"]
     order: Int64[Tensor, " n"] | None
+    places: Int64[Tensor, " n"] | None
     num_voxels: int
 
 
@@ -42,11 +43,13 @@ def neighbourhoods(voxels: VoxelSet, offsets: list[Offset], min_filled: float) -
     Raises:
         UserError: coordinates of the set are out of range, not different, or no multiples of the stride.
     """
-    order, num = voxels.order, len(voxels)
+    order, places, num = voxels.order, None, len(voxels)
     if order is not None:
+        places = torch.empty_like(order).index_copy_(0, order, torch.arange(num, device=order.device))
         voxels = VoxelSet(voxels.coords.index_select(0, order), voxels.stride)
     found = voxels.surroundings(offsets)
-    if int(torch.count_nonzero(found >= 0)) < min_filled * found.numel():
+    absent = found < 0
+    if int(torch.count_nonzero(absent)) > (1 - min_filled) * found.numel():
         return None
-    table = F.pad(found, (0, 0, 0, _MULTIPLE - num % _MULTIPLE), value=-1)
-    return Neighbourhoods(table.masked_fill_(table < 0, num), order, num)
+    table = F.pad(found.masked_fill_(absent, num), (0, 0, 0, _MULTIPLE - num % _MULTIPLE), value=num)
+    return Neighbourhoods(table, order, places, num)

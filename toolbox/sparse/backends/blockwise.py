@@ -8,7 +8,6 @@ it are gathered, and serve both the features' gradient and the weights'.
 from collections.abc import Iterator
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -28,8 +27,8 @@ def convolve(
     out = feats.new_empty(len(feats), weight.shape[2])
     matrix = weight.flatten(0, 1)
     for start, gathered in _blocks(feats, around):
-        _put(out, start, multiply(gathered, matrix), around)
-    return out
+        out[start : start + len(gathered)] = multiply(gathered, matrix)[: len(feats) - start]
+    return _by_row(out, around)
 
 
 def gradients(
@@ -46,13 +45,14 @@ def gradients(
     in_weight = feats.new_zeros(before, volume * after, dtype=torch.promote_types(feats.dtype, torch.float32))
     for start, gathered in _blocks(grad, around):
         if needed[0]:
-            _put(in_feats, start, multiply(gathered, matrix), around)
+            in_feats[start : start + len(gathered)] = multiply(gathered, matrix)[: len(feats) - start]
         if needed[1]:
             own = _take(feats, start, len(gathered), around)
             in_weight += multiply(own.T, gathered)
-    if not needed[1]:
-        return in_feats, None
-    return in_feats, in_weight.view(before, volume, after).transpose(0, 1).flip(0).to(weight.dtype)
+    return (
+        _by_row(in_feats, around) if needed[0] else None,
+        in_weight.view(before, volume, after).transpose(0, 1).flip(0).to(weight.dtype) if needed[1] else None,
+    )
 
 
 def _blocks(feats: Float[Tensor, "n c"], around: Neighbourhoods) -> Iterator[tuple[int, Float[Tensor, "r kc"]]]:
@@ -69,18 +69,19 @@ def _blocks(feats: Float[Tensor, "n c"], around: Neighbourhoods) -> Iterator[tup
 
 
 def _take(feats: Float[Tensor, "n c"], start: int, count: int, around: Neighbourhoods) -> Float[Tensor, "{count} c"]:
-    """The features of voxels that follow one another; zeros behind the last."""
+    """The features of voxels at places that follow one another; zeros behind the last."""
+    stop = min(start + count, around.num_voxels)
+    if around.order is None and stop == start + count:
+        return feats[start:stop]
+    taken = feats.new_empty(count, feats.shape[1])
+    taken[stop - start :] = 0
     if around.order is None:
-        own = feats[start : start + count]
+        taken[: stop - start] = feats[start:stop]
     else:
-        own = feats.index_select(0, around.order[start : start + count])
-    return F.pad(own, (0, 0, 0, count - len(own))) if len(own) < count else own
+        torch.index_select(feats, 0, around.order[start:stop], out=taken[: stop - start])
+    return taken
 
 
-def _put(feats: Float[Tensor, "n c"], start: int, block: Float[Tensor, "r c"], around: Neighbourhoods) -> None:
-    """Set the features of voxels that follow one another; what lies behind the last is left out."""
-    stop = min(start + len(block), around.num_voxels)
-    if around.order is None:
-        feats[start:stop] = block[: stop - start]
-    else:
-        feats[around.order[start:stop]] = block[: stop - start]
+def _by_row(feats: Float[Tensor, "n c"], around: Neighbourhoods) -> Float[Tensor, "n c"]:
+    """The features of all voxels, from the order of places to that of rows."""
+    return feats if around.places is None else feats.index_select(0, around.places)
