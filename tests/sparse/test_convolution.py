@@ -74,6 +74,24 @@ def test_every_pair_counts_once(scattered, spec, way):
     torch.testing.assert_close(out.feats, expected)
 
 
+@pytest.mark.parametrize("size", [2, 3])
+def test_finer_voxels_that_no_coarser_one_reaches_get_nothing(scattered, size, way):
+    """Each finer voxel belongs to one coarser voxel, or to none: a kernel of 2 or 3 at a stride of 3."""
+    x, spec = scattered(), ConvSpec(size, 3)
+    coarse = x.at_stride(3, torch.randn(len(x.family.coarser(1, 3)), 2, dtype=torch.float64))
+    weight = weights(spec, 2, 4).detach()
+    out = conv3d(coarse, weight, ConvSpec(size, 3, transposed=True)).feats
+    expected = torch.zeros_like(out)
+    rows = {tuple(voxel): row for row, voxel in enumerate(x.coords.tolist())}
+    for row, (b, *place) in enumerate(coarse.coords.tolist()):
+        for k, offset in enumerate(spec.offsets()):
+            fine = rows.get((b, *(p + o for p, o in zip(place, offset, strict=True))))
+            if fine is not None:
+                expected[fine] += coarse.feats[row] @ weight[k]
+    assert (expected == 0).all(dim=1).any()
+    torch.testing.assert_close(out, expected)
+
+
 def test_order_of_the_weights():
     assert ConvSpec(3).offsets()[:4] == [(-1, -1, -1), (0, -1, -1), (1, -1, -1), (-1, 0, -1)]
     assert ConvSpec(3).offsets()[13] == (0, 0, 0)
