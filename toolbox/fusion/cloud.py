@@ -207,17 +207,16 @@ class CloudBuilder:
         sizes, points = (np.array(column) for column in zip(*sorted(self._footprints), strict=True))
         return float(sizes[np.searchsorted(np.cumsum(points), points.sum() / 2)])
 
-    def _joined(self) -> tuple[PointCloud, np.ndarray]:
-        joined = PointCloud(
+    def _joined(self) -> PointCloud:
+        return PointCloud(
             np.concatenate([part.xyz for part, _ in self._parts]),
             np.concatenate([part.rgb for part, _ in self._parts]),
             np.concatenate([part.view_id for part, _ in self._parts]),
         )
-        weight = np.concatenate([np.ones(len(part)) if w is None else w for part, w in self._parts])
-        return joined, weight
 
     def _merge(self, cell: float) -> int:
-        joined, weight = self._joined()
+        joined = self._joined()
+        weight = np.concatenate([np.ones(len(part)) if w is None else w for part, w in self._parts])
         self._parts = []  # frees the parts before the merge needs its own memory
         merged = merge_in_cells(joined, cell, weight)
         self._parts = [(merged.cloud, merged.weight)]
@@ -238,6 +237,6 @@ class CloudBuilder:
         cell = self._recipe.cloud_voxel * self._spacing()
         if cell > self._cell:
             self._merge(cell)
-        cloud, _ = self._joined()
+        cloud = self._joined()
         spacing = max(self._spacing(), self._cell)
         return replace(cloud, spacing=spacing, counts=counts | {"points after merging": len(cloud)})

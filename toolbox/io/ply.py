@@ -12,6 +12,7 @@ from toolbox.errors import UserError
 from .atomic import atomic_path
 
 _PLY_TYPES = {"<f4": "float", "u1": "uchar"}
+_AT_ONCE = 2**16  # vertices put together before they are written: they stay in a core's cache
 _NUMPY_TYPES = {name: code for code, name in _PLY_TYPES.items()}
 
 
@@ -39,10 +40,6 @@ def write_ply(
     if rgb is not None:
         names += [("red", "u1"), ("green", "u1"), ("blue", "u1")]
         columns.append(rgb)
-    vertices = np.empty(len(xyz), dtype=names)
-    values = (column for block in columns for column in block.T)
-    for (name, _), column in zip(names, values, strict=True):
-        vertices[name] = column
     header = ["ply", "format binary_little_endian 1.0"]
     header += [f"comment {' '.join(line.split())}" for line in comments]
     header += [f"element vertex {len(xyz)}"] + [f"property {_PLY_TYPES[kind]} {name}" for name, kind in names]
@@ -50,7 +47,12 @@ def write_ply(
         header += [f"element face {len(triangles)}", "property list uchar int vertex_indices"]
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         file.write(("\n".join([*header, "end_header"]) + "\n").encode("ascii", errors="replace"))
-        vertices.tofile(file)
+        for start in range(0, len(xyz), _AT_ONCE):
+            parts = [block[start : start + _AT_ONCE] for block in columns]
+            vertices = np.empty(len(parts[0]), dtype=names)
+            for (name, _), column in zip(names, (column for part in parts for column in part.T), strict=True):
+                vertices[name] = column
+            vertices.tofile(file)
         if triangles is not None:
             faces = np.empty(len(triangles), dtype=[("count", "u1"), ("index", "<i4", 3)])
             faces["count"], faces["index"] = 3, triangles
