@@ -25,6 +25,15 @@ def test_bare_points_read_back(tmp_path):
     np.testing.assert_allclose(trimesh.load(tmp_path / "points.ply").vertices, xyz, rtol=1e-6)
 
 
+def test_more_vertices_than_are_written_at_once(tmp_path):
+    xyz = np.random.default_rng(2).normal(size=(2**17 + 3, 3)).astype(np.float32)
+    rgb = np.arange(3 * len(xyz), dtype=np.uint8).reshape(-1, 3)
+    write_ply(tmp_path / "cloud.ply", xyz, rgb)
+    read = read_ply(tmp_path / "cloud.ply")
+    np.testing.assert_array_equal(np.stack([read[name] for name in "xyz"], axis=1), xyz)
+    np.testing.assert_array_equal(np.stack([read[name] for name in ("red", "green", "blue")], axis=1), rgb)
+
+
 def test_vertices_read_back_and_broken_files_are_named(tmp_path):
     rng = np.random.default_rng(1)
     xyz, normals = rng.normal(size=(2, 7, 3)).astype(np.float32)
