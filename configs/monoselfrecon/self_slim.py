@@ -15,7 +15,7 @@ _base_ = [
     "../_base_/losses/monoselfrecon.py",
 ]
 
-slim_pairs = dict(max_distance=5, seam_views=5, seam_distance=4)
+slim_pairs = dict(max_distance=5, seam_views=None, seam_distance=5)
 # Few voxels make planes of few points: none at the coarsest level, and less than half of the published weight.
 slim_planes = dict(weight=0.02, level_weights=(0.26, 0.33, 0.0), min_points=100)
 

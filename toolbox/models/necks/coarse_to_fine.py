@@ -42,8 +42,9 @@ class CoarseToFine(nn.Module):
         max_voxels: of each sample, that a level keeps while training: more are dropped at random; None keeps all.
         fusion: ``GRUFusion`` or another, from NECKS, which gets ``channels`` and ``voxel_size``; None has no memory.
         fusion_on: whether the memory is used from the start; ``fusion_on`` may be changed at any time.
-        keep_unseen: with a memory, voxels that fewer than two views of this fragment and the one before see may go on,
-            as published; else they do not, which matters where no truth tells that unseen space is empty.
+        keep_unseen: with a memory, voxels that fewer than two views of the fragment see go on and are supervised, as
+            published; else they keep what earlier fragments said of them, and no truth is needed to tell that unseen
+            space is empty.
         carry_occupancy: False gives the next level 1 in place of the occupancy logit: the published MonoSelfRecon has
             an occupancy head that nothing uses where it trains without known depth.
         residual: finer levels add to the coarser level's TSDF, interpolated, so that they begin near the surface; no
@@ -142,7 +143,7 @@ class CoarseToFine(nn.Module):
                 coords, feats, truth, with_previous = fused.coords, fused.feats, fused.truth, fused.had_memory
                 points = voxel_positions(coords, self.voxel_size, batch.origin)
                 count = count_views(points, cameras[0], size)
-                if with_previous and previous is not None:
+                if with_previous and previous is not None and self.keep_unseen:
                     count = count + count_views(points, _projections(previous, strides[level], half_pixel)[0], size)
             else:
                 if self.fusion is not None:
