@@ -3,11 +3,17 @@
 Layout as PyTorch gives it, features anew for every reference, all warped volumes side by side, matrices inverted.
 """
 
+from collections.abc import Iterable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 Weights = dict[str, Tensor]
+
+# Of the published training, in mm.
+_INTERVAL = 6.8085
+_MIN_DEPTH = 425.0
 
 
 class PlainMVS:
@@ -18,6 +24,8 @@ class PlainMVS:
         levels: of the pyramid.
         planes: of its coarsest level; the others have 8.
     """
+
+    training = False
 
     def __init__(self, weights: Weights, levels: int, planes: int = 48):
         self.weights, self.levels, self.planes = weights, levels, planes
@@ -67,8 +75,11 @@ class PlainMVS:
                 x = F.conv_transpose3d(x, weight, stride=stride, padding=1, output_padding=stride - 1)
             else:
                 x = F.conv3d(x, weight, stride=stride, padding=1)
-            norm = [self.weights[f"{name}.norm.{part}"] for part in ("running_mean", "running_var", "weight", "bias")]
-            return F.relu(F.batch_norm(x, *norm))
+            parts = ("running_mean", "running_var", "weight", "bias")
+            mean, variance, *norm = [self.weights[f"{name}.norm.{part}"] for part in parts]
+            if self.training:
+                return F.relu(F.batch_norm(x, None, None, *norm, training=True))
+            return F.relu(F.batch_norm(x, mean, variance, *norm))
 
         x0 = block(block(x, "conv0"), "conv0a")
         x2 = block(block(block(x0, "conv1", stride=2), "conv2"), "conv2a")
@@ -76,6 +87,46 @@ class PlainMVS:
         x6 = x0 + block(x2 + block(x4, "conv5", up=True), "conv6", stride=2, up=True)
         last = "head.regularizer.prob0"
         return F.conv3d(x6, self.weights[f"{last}.weight"], self.weights[f"{last}.bias"], padding=1)
+
+
+class PlainMVSTraining(PlainMVS):
+    """Its training: hypotheses at the published interval, batch statistics, smooth L1 of every level.
+
+    Attributes:
+        weights: those that are trained require gradients.
+    """
+
+    training = True
+
+    def __init__(self, weights: Weights, trained: Iterable[str], levels: int):
+        trained = set(trained)
+        weights = {name: value.detach().clone().requires_grad_(name in trained) for name, value in weights.items()}
+        super().__init__(weights, levels)
+
+    def loss(
+        self, images: Tensor, intrinsics: Tensor, world_to_cam: Tensor, depth_range: Tensor, truth: Tensor
+    ) -> Tensor:
+        """(b, v, 3, h, w), (b, v, 3, 3), (b, v, 4, 4), (b, 2), (b, h, w): the loss, a scalar."""
+        pyramids = [self._features(image) for image in images.unbind(1)]
+        total, depth = 0, None
+        for level in reversed(range(self.levels)):
+            cameras = intrinsics.clone()
+            cameras[:, :, :2] /= 2**level
+            features = torch.stack([pyramid[level] for pyramid in pyramids], dim=1)
+            size = tuple(features.shape[-2:])
+            if depth is None:
+                planes = torch.linspace(*depth_range[0].tolist(), self.planes, device=cameras.device)
+                hypotheses = planes[None, :, None, None].expand(len(images), -1, *size)
+            else:
+                depth = F.interpolate(depth[:, None], size=size, mode="bicubic", align_corners=False)
+                hypotheses = depth + torch.arange(-4, 4, device=depth.device)[None, :, None, None] * _INTERVAL
+            samples = zip(features, hypotheses.detach(), cameras, world_to_cam, strict=True)
+            volume = torch.cat([_variance(*sample) for sample in samples])
+            depth = (torch.softmax(self._regularized(volume)[:, 0], dim=1) * hypotheses).sum(1)
+            target = F.interpolate(truth[:, None], size=size, mode="bicubic", align_corners=False, antialias=True)[:, 0]
+            known = target > _MIN_DEPTH
+            total = total + F.smooth_l1_loss(depth[known], target[known])
+        return total
 
 
 def _projection(cameras: Tensor, world_to_cam: Tensor, view: int) -> Tensor:

@@ -5,8 +5,11 @@ from typing import Any
 import torch
 
 from benchmarks.mvs_input import official_network, stereo_input
+from benchmarks.plain_mvs import PlainMVSTraining
 from benchmarks.work import Run, Work
 from toolbox.structures import MultiViewBatch
+
+_LEVELS = 2
 
 
 class MVSTrainStep(Work):
@@ -22,6 +25,7 @@ class MVSTrainStep(Work):
         "small": {"samples": 2, "height": 96, "width": 128, "sources": 2},
         "user": {"samples": 4, "height": 128, "width": 160, "sources": 2},
     }
+    reference_name = "plain PyTorch"
     growth = {"samples": {n: {"samples": n} for n in (1, 2, 4, 8)}, "sources": {n: {"sources": n} for n in (1, 2, 4)}}
 
     def __init__(self, device: str, samples: int, height: int, width: int, sources: int):
@@ -37,7 +41,7 @@ class MVSTrainStep(Work):
             depth_range=repeated(views.depth_range),
             depth=repeated(views.depths[0]),
         )
-        self.model = official_network(device, 2).train()
+        self.model = official_network(device, _LEVELS).train()
 
     def ours(self) -> Run:
         """``MultiViewStereo`` in mode 'loss', and backward."""
@@ -47,5 +51,20 @@ class MVSTrainStep(Work):
             loss = sum(self.model(self.batch, mode="loss").values())
             loss.backward()
             return {"loss": loss, "gradient": self.model.backbone.convs[0].conv.weight.grad}
+
+        return run
+
+    def reference(self) -> Run:
+        """``PlainMVSTraining``, and backward."""
+        names = [name for name, _ in self.model.named_parameters()]
+        plain, batch = PlainMVSTraining(self.model.state_dict(), names, _LEVELS), self.batch
+
+        def run() -> dict[str, Any]:
+            for weight in plain.weights.values():
+                weight.grad = None
+            inputs = batch.images, batch.intrinsics, batch.world_to_cam, batch.depth_range, batch.depth
+            loss = plain.loss(*inputs)
+            loss.backward()
+            return {"loss": loss, "gradient": plain.weights["backbone.convs.0.conv.weight"].grad}
 
         return run
