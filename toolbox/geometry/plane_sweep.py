@@ -47,14 +47,16 @@ class PlaneSweep:
         align_corners: bool = True,
         keep_behind: bool = False,
     ):
-        self.source, self.size = source.to(dtype), tuple(source.shape[-2:])
+        source, self.size = source.to(dtype), tuple(source.shape[-2:])
         self.align_corners, self.keep_behind = align_corners, keep_behind
         matrix, offset = relative_projection(
             ref_intrinsics.double(), ref_world_to_cam, src_intrinsics.double(), src_world_to_cam
         )
         to_array = self._pixel_to_array(matrix)
         self.matrix, self.offset = (to_array @ matrix).to(dtype), (offset @ to_array.T).to(dtype)
-        self.table = self._table() if _gathers(self.source) else None
+        # One of the two: the other is as large.
+        gathers = _gathers(source)
+        self.table, self.source = (_table(source), None) if gathers else (None, source)
 
     def __call__(
         self, depth: Float[Tensor, "b d h w"], corner: tuple[int, int] = (0, 0), with_valid: bool = True
@@ -124,13 +126,6 @@ class PlaneSweep:
         grid = torch.stack((x, y), dim=-1).reshape(batch, planes * rows, columns, 2)
         return F.grid_sample(self.source, grid, align_corners=False).unflatten(2, (planes, rows))
 
-    def _table(self) -> Float[Tensor, "n c"]:
-        """A row of channels for each pixel; what lies one beyond the borders is a row of zeros.
-
-        One column of zeros is enough: beyond the last column comes the next row's, which takes one row more at the end.
-        """
-        return F.pad(self.source.permute(0, 2, 3, 1), (0, 0, 1, 0, 1, 3)).flatten(0, 2)
-
     def _gathered(self, positions: Positions) -> Float[Tensor, "b c d h w"]:
         """Weighted sums of four rows of the table: channels stay together, and so does the cost volume's memory."""
         (height, width), batch = self.size, len(positions.x)
@@ -152,6 +147,14 @@ class PlaneSweep:
             per_sample_weights=weights.reshape(-1, 4),
         )
         return features.reshape(*x.shape, -1).permute(0, 4, 1, 2, 3)
+
+
+def _table(source: Float[Tensor, "b c hs ws"]) -> Float[Tensor, "n c"]:
+    """A row of channels for each pixel; what lies one beyond the borders is a row of zeros.
+
+    One column of zeros is enough: beyond the last column comes the next row's, which takes one row more at the end.
+    """
+    return F.pad(source.permute(0, 2, 3, 1), (0, 0, 1, 0, 1, 3)).flatten(0, 2)
 
 
 def _gathers(source: Tensor) -> bool:

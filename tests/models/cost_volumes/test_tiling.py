@@ -63,6 +63,16 @@ def test_tiles_give_what_the_whole_gives():
     torch.testing.assert_close(tiled.confidence, whole.confidence, atol=1e-3, rtol=0)
 
 
+def test_features_are_consumed_on_request_only():
+    network, inputs = head().eval(), views()
+    with torch.no_grad():
+        kept = network(*inputs)
+        assert all(len(view) == 2 for view in inputs[0])
+        consumed = network(*inputs, consume=True)
+    assert not any(inputs[0])
+    torch.testing.assert_close(consumed.depths, kept.depths, atol=0, rtol=0)
+
+
 def test_without_overlap_tiles_would_show():
     network = head().eval()
     network.regularizer.reach = 0

@@ -80,6 +80,7 @@ class CostVolumePyramid(nn.Module):
         half_pixel: bool = True,
         keep_details: bool = False,
         tile_size: int | None = None,
+        consume: bool = False,
     ) -> DepthPrediction:
         """Depth of the reference (view 0), from the coarsest level to the finest.
 
@@ -92,18 +93,21 @@ class CostVolumePyramid(nn.Module):
             tile_size: in inference, cost volumes are built and filtered in overlapping tiles of so many pixels a side,
                 at most; None does the whole level at once. The result is the same but for rounding, unless the
                 regularizer normalises by statistics of the volume at hand ('group').
+            consume: take the features out of the lists, so that nothing else keeps those that are not needed any more.
 
         Returns:
             Depths on the levels' grids; the confidence on the finest level's.
         """
         depths, all_intrinsics, all_hypotheses = [], [], []
         probabilities = None
-        for level in reversed(range(len(features[0]))):
-            size = tuple(features[0][level].shape[-2:])
+        remaining = features if consume else [list(view) for view in features]
+        while remaining[0]:
+            level_features = [view.pop() for view in remaining]
+            size = tuple(level_features[0].shape[-2:])
             scaled = level_intrinsics(intrinsics, image_size, size, half_pixel, self.published_intrinsics)
             geometry = LevelGeometry(scaled, world_to_cam, depth_range, size)
             hypotheses = self._hypotheses(geometry, depths[-1] if depths else None, half_pixel)
-            probabilities = self._probabilities([view[level] for view in features], hypotheses, geometry, tile_size)
+            probabilities = self._probabilities(level_features, hypotheses, geometry, tile_size)
             depths.append(self.regression(probabilities, hypotheses))
             all_intrinsics.append(scaled)
             if keep_details:
@@ -133,10 +137,13 @@ class CostVolumePyramid(nn.Module):
         geometry: LevelGeometry,
         tile_size: int | None,
     ) -> Float[Tensor, "b d h w"]:
-        def sweeps() -> list[PlaneSweep]:
-            return self._sweeps(level_features[1:], hypotheses.dtype, geometry)
+        """Empties the list of features: a source is not needed once there is its sweep."""
 
-        reference = level_features[0]
+        def sweeps() -> list[PlaneSweep]:
+            return self._sweeps(sources, hypotheses.dtype, geometry)
+
+        reference, *sources = level_features
+        level_features.clear()
         if tile_size is None or max(geometry.size) <= tile_size or torch.is_grad_enabled():
             return self._filtered(reference, sweeps, hypotheses, whole(geometry.size))
         made = sweeps()
@@ -179,8 +186,10 @@ class CostVolumePyramid(nn.Module):
     def _sweeps(
         self, sources: list[Float[Tensor, "b c h w"]], dtype: torch.dtype, geometry: LevelGeometry
     ) -> list[PlaneSweep]:
+        """Takes the sources out of their list."""
         with torch.autocast(sources[0].device.type, enabled=False):
-            return [self.warper.sweep(source, geometry, view, dtype) for view, source in enumerate(sources, start=1)]
+            views = range(1, len(sources) + 1)
+            return [self.warper.sweep(sources.pop(0), geometry, view, dtype) for view in views]
 
     def _volume(
         self,

@@ -85,6 +85,7 @@ class MultiViewStereo(BaseModel):
         keep_details: bool = False,
         images: list[Float[Tensor, "b 3 h w"]] | None = None,
         tile_size: int | None = None,
+        consume: bool = False,
     ) -> DepthPrediction:
         """Depth of the reference (view 0) from the features of all views; ``image_size`` is before padding.
 
@@ -92,6 +93,7 @@ class MultiViewStereo(BaseModel):
             images: of each view in [0, 1], which a model with a pose refiner needs; others leave them alone.
             tile_size: in inference, cost volumes in overlapping tiles of so many pixels a side, at most: images beyond
                 memory; see ``CostVolumePyramid``. None does each level at once.
+            consume: empty the lists of features on the way, which then take no memory any more.
         """
         stride = self.backbone.finest_stride
         padded = tuple(stride * n for n in features[0][0].shape[-2:])
@@ -99,9 +101,8 @@ class MultiViewStereo(BaseModel):
             if images is None:
                 raise ValueError("a model with a pose refiner needs the images")
             world_to_cam = self._refined_poses(features, intrinsics, world_to_cam, depth_range, padded, images)
-        prediction = self.head(
-            features, intrinsics, world_to_cam, depth_range, padded, self.backbone.half_pixel, keep_details, tile_size
-        )
+        cameras = intrinsics, world_to_cam, depth_range, padded, self.backbone.half_pixel
+        prediction = self.head(features, *cameras, keep_details, tile_size, consume)
         return self._cropped(prediction, intrinsics[:, 0], image_size)
 
     def _refined_poses(
@@ -146,9 +147,8 @@ class MultiViewStereo(BaseModel):
             features = [self.extract_features(batch.images[:, view], num_levels) for view in range(num_views)]
         size = tuple(batch.images.shape[-2:])
         images = list(batch.images.unbind(dim=1))
-        return self.predict_from_features(
-            features, batch.intrinsics, batch.world_to_cam, batch.depth_range, size, keep_details, images, tile_size
-        )
+        cameras = batch.intrinsics, batch.world_to_cam, batch.depth_range
+        return self.predict_from_features(features, *cameras, size, keep_details, images, tile_size, consume=True)
 
     def forward(self, batch: MultiViewBatch, mode: str = "tensor") -> Any:
         """'loss': a dict of named losses; 'predict': a list of dicts for metrics; 'tensor': the DepthPrediction."""
