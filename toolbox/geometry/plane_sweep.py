@@ -47,16 +47,14 @@ class PlaneSweep:
         align_corners: bool = True,
         keep_behind: bool = False,
     ):
-        source, self.size = source.to(dtype), tuple(source.shape[-2:])
+        self.source, self.size = source.to(dtype), tuple(source.shape[-2:])
         self.align_corners, self.keep_behind = align_corners, keep_behind
         matrix, offset = relative_projection(
             ref_intrinsics.double(), ref_world_to_cam, src_intrinsics.double(), src_world_to_cam
         )
         to_array = self._pixel_to_array(matrix)
         self.matrix, self.offset = (to_array @ matrix).to(dtype), (offset @ to_array.T).to(dtype)
-        # One of the two: the other is as large.
-        gathers = _gathers(source)
-        self.table, self.source = (_table(source), None) if gathers else (None, source)
+        self.gathers, self.table = _gathers(self.source), None
 
     def __call__(
         self, depth: Float[Tensor, "b d h w"], corner: tuple[int, int] = (0, 0), with_valid: bool = True
@@ -71,7 +69,10 @@ class PlaneSweep:
         """
         positions = self._positions(depth, corner)
         valid = self._valid(positions) if with_valid else None
-        sample = self._interpolated if self.table is None else self._gathered
+        if self.gathers and self.table is None:
+            # As large as the source, which is not needed any more.
+            self.table, self.source = _table(self.source), None
+        sample = self._gathered if self.gathers else self._interpolated
         return sample(positions), valid
 
     def valid_ranges(self) -> list[tuple[float, float]]:
