@@ -164,7 +164,7 @@ def _filter_view(view: FusionView, ids: Sequence[int], maps: SceneMaps, recipe: 
         limits = (recipe.max_reprojection_px, recipe.max_relative_depth)
         count, average = sources.agreement(pixels.x, pixels.y, pixels.depth, *limits)
         enough = count >= recipe.min_views
-        depth.view(-1).scatter_(0, pixels.index, average.mul_(enough))
+        depth.view(-1).scatter_(0, pixels.index, average.masked_fill_(~enough, 0.0))
         consistent = int(enough.count_nonzero())
     counts = ViewCounts(view.id, depth.numel(), pixels.known, len(pixels.index), consistent)
     return FilteredDepth(view, depth.cpu().numpy(), counts)
