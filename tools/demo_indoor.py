@@ -36,13 +36,18 @@ ORACLE = "flat planes at each view's true median"
 _ERROR_SHOWN = 0.2  # relative error of the last colour
 
 
-def make_rooms(out: Path) -> list[str]:
-    """Rooms and their fragments; the options that point a config's data sets to them."""
+def make_rooms(out: Path) -> Path:
+    """Rooms and their fragments; the folder of these."""
     rooms, fragments = out / "rooms", out / "fragments"
     run("make_synthetic.py", "--layout", "scannet", "--scenes", len(TRAINED + MEASURED), "--views", VIEWS,
         "--seed", 1, "--size", SIZE, "--out", rooms)  # fmt: skip
     run("prepare_fragments.py", *sorted(rooms.glob("scene*")), "--out", fragments, "--distance", 0.08, "--keep-rest",
         "--voxel-size", 0.1, "--max-depth", 3.6)  # fmt: skip
+    return fragments
+
+
+def data_options(fragments: Path) -> list[str]:
+    """What points a config's data sets to the demo's rooms."""
     options = []
     for use, names in (("train", TRAINED), ("val", MEASURED), ("test", MEASURED)):
         data = f"{use}_dataloader.dataset"
@@ -165,7 +170,7 @@ def main() -> None:
     parser.add_argument("--alone", type=int, default=6, help="of them, the first phase: without a memory of the scene")
     args = parser.parse_args()
     started = time.perf_counter()
-    train_and_measure(args.out, make_rooms(args.out), args.epochs, args.alone)
+    train_and_measure(args.out, data_options(make_rooms(args.out)), args.epochs, args.alone)
     scenes = [read_fragments(args.out / "fragments" / name).scene for name in MEASURED]
     summary = summarize(args.out, scenes)
     for scene in scenes:

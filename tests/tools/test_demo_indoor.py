@@ -2,6 +2,7 @@
 
 import importlib
 import json
+from argparse import ArgumentParser
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -9,6 +10,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 import trimesh
+from mmengine.config import DictAction
 
 from toolbox.datasets.scenes import open_scene
 from toolbox.engine import load_config
@@ -55,9 +57,18 @@ def test_the_curve_is_read_from_all_logs_of_a_resumed_training(demo, tmp_path):
     assert [(row["step"], row["neuralrecon/f_score"]) for row in demo.curve(tmp_path)] == [(2, 0.2), (4, 0.3)]
 
 
-def test_measured_rooms_are_those_that_the_config_holds_out(demo):
+def test_measured_rooms_are_held_out(demo):
+    parser = ArgumentParser()
+    parser.add_argument("--cfg-options", nargs="+", action=DictAction)
     config = load_config(demo.CONFIG)
-    trained = config.train_dataloader.dataset.names
-    assert tuple(config.test_dataloader.dataset.names) == demo.MEASURED
-    assert not set(demo.MEASURED) & set(trained) and len(trained) + len(demo.MEASURED) == demo.ROOMS
+    config.merge_from_dict(parser.parse_args(["--cfg-options", *demo.data_options(Path("made"))]).cfg_options)
+    sets = {use: config[f"{use}_dataloader"].dataset for use in ("train", "val", "test")}
+    assert {str(data.prepared) for data in sets.values()} == {"made"}
+    assert tuple(sets["val"].names) == tuple(sets["test"].names) == demo.MEASURED
+    assert tuple(sets["train"].names) == demo.TRAINED and not set(demo.TRAINED) & set(demo.MEASURED)
+
+
+def test_the_config_holds_rooms_out_and_ends_with_a_memory(demo):
+    config = load_config(demo.CONFIG)
+    assert not set(config.test_dataloader.dataset.names) & set(config.train_dataloader.dataset.names)
     assert config.param_scheduler[1].end == config.train_cfg.max_epochs > config.custom_hooks[0].fusion_epoch
