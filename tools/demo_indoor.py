@@ -166,8 +166,8 @@ def main() -> None:
     """Run the demo."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("demo_indoor"), help="folder of everything it makes")
-    parser.add_argument("--epochs", type=int, default=8, help="of both phases together")
-    parser.add_argument("--alone", type=int, default=6, help="of them, the first phase: without a memory of the scene")
+    parser.add_argument("--epochs", type=int, default=11, help="of both phases together")
+    parser.add_argument("--alone", type=int, default=9, help="of them, the first phase: without a memory of the scene")
     args = parser.parse_args()
     started = time.perf_counter()
     train_and_measure(args.out, data_options(make_rooms(args.out)), args.epochs, args.alone)
