@@ -1,4 +1,4 @@
-"""A slim MonoSelfRecon that trains on two CPU cores in an hour, on procedural rooms, from images alone; both phases.
+"""A slim MonoSelfRecon that trains on two CPU cores, on procedural rooms, from images alone; both phases.
 
 Voxels are 2.5 times larger than the paper's and images half of its size, so the band that keeps voxels is wider.
 No weights of ImageNet are needed. docs/volumetric_training.md says what was tried, and has the numbers.

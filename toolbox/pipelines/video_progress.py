@@ -1,5 +1,6 @@
 """How far the reconstruction of a video has come, on disk: a run that was killed goes on from there."""
 
+import pickle
 import time
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ class VideoProgress:
             return None
         try:
             kept = torch.load(self.path, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, ValueError, EOFError):
+        except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError):
             return None
         return kept if kept.get("made_from") == self.made_from else None
 
