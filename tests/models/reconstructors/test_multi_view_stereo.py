@@ -1,3 +1,4 @@
+import gc
 from pathlib import Path
 
 import pytest
@@ -6,7 +7,8 @@ import torch.nn.functional as F
 
 from toolbox.engine import load_config
 from toolbox.errors import UserError
-from toolbox.geometry import scale_intrinsics
+from toolbox.geometry import scale_intrinsics, warp_to_reference
+from toolbox.models.losses import LevelViews, synthesis
 from toolbox.models.reconstructors import image_depth
 from toolbox.registry import MODELS
 from toolbox.structures import MultiViewBatch
@@ -70,6 +72,22 @@ def test_loss_reaches_every_weight():
     without = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     # A constant added to every score changes no probability.
     assert without in ([], ["head.regularizer.prob0.bias"])
+
+
+def test_losses_share_the_warped_sources_of_their_step_alone(monkeypatch):
+    warps = []
+
+    def counted(*args):
+        warps.append(warp_to_reference(*args))
+        return warps[-1]
+
+    monkeypatch.setattr(synthesis, "warp_to_reference", counted)
+    model = slim(losses={error: {"type": "ViewSynthesisLoss", "errors": error} for error in ("l1", "ssim")}).train()
+    for step in (1, 2):
+        losses = model(random_batch(32, 48), mode="loss")
+        assert set(losses) == {"loss_l1", "loss_ssim"}
+        assert len(warps) == step * model.num_levels * 2
+        assert not any(type(thing) is LevelViews for thing in gc.get_objects())
 
 
 def test_predict_gives_samples_on_the_image_grid():

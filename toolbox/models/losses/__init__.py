@@ -10,7 +10,8 @@ from .perceptual import PerceptualLoss, VGG16Features, load_vgg16, perceptual_ma
 from .photometric import PHOTOMETRIC_ERRORS
 from .smoothness import DepthSmoothnessLoss, normalised_inverse_depth, smoothness_map
 from .supervised import SupervisedDepthLoss, depth_error_map
-from .view_synthesis import ViewSynthesisLoss, select_sources, synthesise_reference, view_synthesis_map
+from .synthesis import LevelViews, level_views, shared_level_views, synthesise_reference
+from .view_synthesis import ViewSynthesisLoss, select_sources, view_synthesis_map
 from .volumetric import (
     MPIColourLoss,
     MPIDisparityLoss,
@@ -26,6 +27,7 @@ __all__ = [
     "PHOTOMETRIC_ERRORS",
     "AugmentationConsistencyLoss",
     "DepthSmoothnessLoss",
+    "LevelViews",
     "MPIColourLoss",
     "MPIDisparityLoss",
     "MPIEdgeLoss",
@@ -44,12 +46,14 @@ __all__ = [
     "hidden_from_sources",
     "images_at_level",
     "jittered_colours",
+    "level_views",
     "load_vgg16",
     "masked_mean",
     "normalised_inverse_depth",
     "perceptual_map",
     "random_patches",
     "select_sources",
+    "shared_level_views",
     "smoothness_map",
     "synthesise_reference",
     "view_synthesis_map",

@@ -13,8 +13,9 @@ from toolbox.io import download_weights, is_address, read_weights
 from toolbox.registry import LOSSES
 from toolbox.structures import DepthPrediction, MultiViewBatch
 
-from .multi_level import MultiLevelLoss, images_at_level
-from .view_synthesis import Selection, select_sources, synthesise_reference
+from .multi_level import MultiLevelLoss
+from .synthesis import level_views, synthesise_reference
+from .view_synthesis import Selection, select_sources
 
 _ADDRESS = "https://download.pytorch.org/models/vgg16-397923af.pth"
 _REMEDY = (
@@ -106,13 +107,24 @@ def perceptual_map(
     Returns:
         The map, and where any source sees the pixel.
     """
-    warped, valid = synthesise_reference(images, depth, intrinsics, world_to_cam)
-    filled = torch.where(valid[:, :, None], warped, images[:, :1])
+    synthesis = synthesise_reference(images, depth, intrinsics, world_to_cam)
+    return _compared(images[:, 0], *synthesis, network, selection, k)
+
+
+def _compared(
+    reference: Float[Tensor, "b 3 h w"],
+    warped: Float[Tensor, "b s 3 h w"],
+    valid: Bool[Tensor, "b s h w"],
+    network: VGG16Features,
+    selection: Selection,
+    k: int,
+) -> tuple[Float[Tensor, "b h w"], Bool[Tensor, "b h w"]]:
+    filled = torch.where(valid[:, :, None], warped, reference[:, None])
     batch, sources = valid.shape[:2]
     error = torch.zeros_like(warped[:, :, 0])
-    for seen, target in zip(network(filled.flatten(0, 1)), network(images[:, 0]), strict=True):
+    for seen, target in zip(network(filled.flatten(0, 1)), network(reference), strict=True):
         difference = (seen.unflatten(0, (batch, sources)) - target[:, None]).abs().mean(dim=2)
-        error = error + F.interpolate(difference, size=tuple(depth.shape[-2:]), mode="nearest")
+        error = error + F.interpolate(difference, size=tuple(valid.shape[-2:]), mode="nearest")
     return select_sources(error, valid, selection, k)
 
 
@@ -124,7 +136,7 @@ class PerceptualLoss(MultiLevelLoss):
         weights: path or address of the state dict of torchvision's ``vgg16``
             (https://download.pytorch.org/models/vgg16-397923af.pth); it is frozen and is no part of the model's
             checkpoints.
-        num_sources: warp the first so many sources only; None warps all.
+        num_sources: look at the first so many sources only; None takes all.
         selection, k: see ``select_sources``.
         weight, level_weights: see ``MultiLevelLoss``.
     """
@@ -146,11 +158,8 @@ class PerceptualLoss(MultiLevelLoss):
         self, prediction: DepthPrediction, batch: MultiViewBatch, level: int
     ) -> tuple[Float[Tensor, "b h w"], Bool[Tensor, "b h w"]]:
         """``perceptual_map`` of one level."""
-        views = slice(None if self.num_sources is None else 1 + self.num_sources)
-        depth, intrinsics = prediction.depths[level], prediction.intrinsics[level][:, views]
-        images = images_at_level(
-            batch.images[:, views], batch.intrinsics[:, views], intrinsics, tuple(depth.shape[-2:])
-        )
+        views = level_views(prediction, batch, level)
+        warped, valid = (values[:, : self.num_sources] for values in views.synthesis())
         # The losses of a model do not move with it.
-        network = self.network.to(images)
-        return perceptual_map(images, depth, intrinsics, batch.world_to_cam[:, views], network, self.selection, self.k)
+        network = self.network.to(warped)
+        return _compared(views.level_images[:, 0], warped, valid, network, self.selection, self.k)

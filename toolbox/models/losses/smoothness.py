@@ -11,7 +11,8 @@ from toolbox.errors import UserError
 from toolbox.registry import LOSSES
 from toolbox.structures import DepthPrediction, MultiViewBatch
 
-from .multi_level import MultiLevelLoss, images_at_level
+from .multi_level import MultiLevelLoss
+from .synthesis import level_views
 
 
 def smoothness_map(
@@ -84,11 +85,9 @@ class DepthSmoothnessLoss(MultiLevelLoss):
         self, prediction: DepthPrediction, batch: MultiViewBatch, level: int
     ) -> tuple[Float[Tensor, "b h w"], Bool[Tensor, "b h w"]]:
         """``smoothness_map`` of one level."""
-        depth, intrinsics = prediction.depths[level], prediction.intrinsics[level]
-        image = images_at_level(
-            batch.images[:, :1], batch.intrinsics[:, :1], intrinsics[:, :1], tuple(depth.shape[-2:])
-        )[:, 0]
-        return smoothness_map(self._values(depth, batch.depth_range), image, self.order, self.edge_sharpness)
+        image = level_views(prediction, batch, level).level_images[:, 0]
+        values = self._values(prediction.depths[level], batch.depth_range)
+        return smoothness_map(values, image, self.order, self.edge_sharpness)
 
     def _values(self, depth: Float[Tensor, "b h w"], depth_range: Float[Tensor, "b 2"]) -> Float[Tensor, "b h w"]:
         if self.planes is None:

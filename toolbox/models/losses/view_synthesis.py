@@ -8,52 +8,14 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from toolbox.errors import UserError
-from toolbox.geometry import warp_to_reference
 from toolbox.registry import LOSSES
 from toolbox.structures import DepthPrediction, MultiViewBatch
 
-from .multi_level import MultiLevelLoss, images_at_level
-from .occlusion import hidden_from_sources
+from .multi_level import MultiLevelLoss
 from .photometric import PHOTOMETRIC_ERRORS, weighted_error
+from .synthesis import level_views, synthesise_reference
 
 Selection = Literal["top_k", "mean"]
-
-
-def synthesise_reference(
-    images: Float[Tensor, "b v c h w"],
-    depth: Float[Tensor, "b h w"],
-    intrinsics: Float[Tensor, "b v 3 3"],
-    world_to_cam: Float[Tensor, "b v 4 4"],
-    occlusion: float | None = None,
-) -> tuple[Float[Tensor, "b s c h w"], Bool[Tensor, "b s h w"]]:
-    """The reference (view 0) as each of the s = v - 1 sources shows it, if the depth is right.
-
-    Differentiable in the depth.
-
-    Args:
-        occlusion: None, or the tolerance of ``hidden_from_sources``, whose pixels are then not valid.
-
-    Returns:
-        The warped sources, and where they are valid: inside the source, in front of its camera, depth known (> 0).
-    """
-    warped, valid = zip(
-        *(
-            warp_to_reference(
-                images[:, source],
-                depth[:, None],
-                intrinsics[:, 0],
-                world_to_cam[:, 0],
-                intrinsics[:, source],
-                world_to_cam[:, source],
-            )
-            for source in range(1, images.shape[1])
-        ),
-        strict=True,
-    )
-    visible = torch.stack(valid, dim=1)[:, :, 0] & (depth > 0)[:, None]
-    if occlusion is not None:
-        visible = visible & ~hidden_from_sources(depth, intrinsics, world_to_cam, occlusion)
-    return torch.stack(warped, dim=1)[:, :, :, 0], visible
 
 
 def select_sources(
@@ -95,8 +57,19 @@ def view_synthesis_map(
         selection, k: see ``select_sources``.
         occlusion: see ``synthesise_reference``.
     """
-    warped, valid = synthesise_reference(images, depth, intrinsics, world_to_cam, occlusion)
-    reference = images[:, :1].expand_as(warped)
+    synthesis = synthesise_reference(images, depth, intrinsics, world_to_cam, occlusion)
+    return _compared(images[:, :1], *synthesis, errors, selection, k)
+
+
+def _compared(
+    reference: Float[Tensor, "b 1 c h w"],
+    warped: Float[Tensor, "b s c h w"],
+    valid: Bool[Tensor, "b s h w"],
+    errors: dict[str, float],
+    selection: Selection,
+    k: int,
+) -> tuple[Float[Tensor, "b h w"], Bool[Tensor, "b h w"]]:
+    reference = reference.expand_as(warped)
     error, known = weighted_error(warped.flatten(0, 1), reference.flatten(0, 1), valid.flatten(0, 1), errors)
     shape = valid.shape[:2]
     return select_sources(error.unflatten(0, shape), known.unflatten(0, shape), selection, k)
@@ -151,8 +124,6 @@ class ViewSynthesisLoss(MultiLevelLoss):
         self, prediction: DepthPrediction, batch: MultiViewBatch, level: int
     ) -> tuple[Float[Tensor, "b h w"], Bool[Tensor, "b h w"]]:
         """``view_synthesis_map`` of one level."""
-        depth, intrinsics = prediction.depths[level], prediction.intrinsics[level]
-        images = images_at_level(batch.images, batch.intrinsics, intrinsics, tuple(depth.shape[-2:]))
-        return view_synthesis_map(
-            images, depth, intrinsics, batch.world_to_cam, self.errors, self.selection, self.k, self.occlusion
-        )
+        views = level_views(prediction, batch, level)
+        synthesis = views.synthesis(self.occlusion)
+        return _compared(views.level_images[:, :1], *synthesis, self.errors, self.selection, self.k)

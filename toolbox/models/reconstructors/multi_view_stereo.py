@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from toolbox.errors import UserError
 from toolbox.geometry import resample_dense, scale_intrinsics
 from toolbox.models.losses.multi_level import images_at_level
+from toolbox.models.losses.synthesis import shared_level_views
 from toolbox.registry import BACKBONES, COST_VOLUMES, LOSSES, MODELS
 from toolbox.structures import DepthPrediction, MultiViewBatch
 
@@ -158,7 +159,8 @@ class MultiViewStereo(BaseModel):
         if mode == "tensor":
             return prediction
         if mode == "loss":
-            return {f"loss_{name}": self._loss(loss, prediction, batch) for name, loss in self.losses.items()}
+            with shared_level_views():
+                return {f"loss_{name}": self._loss(loss, prediction, batch) for name, loss in self.losses.items()}
         if mode == "predict":
             return self._samples(prediction, batch)
         raise ValueError(f"mode is 'loss', 'predict' or 'tensor', not '{mode}'")
