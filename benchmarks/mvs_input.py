@@ -12,7 +12,7 @@ from toolbox.models.reconstructors import MultiViewStereo
 
 from .scenes import table_views
 
-_CONFIG = Path(__file__).resolve().parents[1] / "configs/cvp_mvsnet/cvp_mvsnet_official.py"
+_CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,16 @@ def stereo_input(views: int, height: int, width: int, device: str) -> StereoInpu
     )
 
 
-def official_network(device: str, levels: int) -> MultiViewStereo:
-    """CVP-MVSNet at the paper's size with the published numerics; weights from a seed, statistics as if trained."""
+def official_network(device: str, levels: int, unsupervised: bool = False) -> MultiViewStereo:
+    """CVP-MVSNet at the paper's size with the published numerics; weights from a seed, statistics as if trained.
+
+    Args:
+        unsupervised: with the losses of an unsupervised start.
+    """
     torch.manual_seed(3)
-    config = load_config(_CONFIG)
+    config = load_config(_CONFIGS / "cvp_mvsnet/cvp_mvsnet_official.py")
+    if unsupervised:
+        config.model.losses = load_config(_CONFIGS / "self_cvp_mvsnet/unsup_cvp_mvsnet.py").model.losses
     config.model.test_num_levels = levels
     model = init_model(config, device=device)
     for module in model.modules():

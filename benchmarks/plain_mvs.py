@@ -3,7 +3,7 @@
 Layout as PyTorch gives it, features anew for every reference, all warped volumes side by side, matrices inverted.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import torch
 import torch.nn.functional as F
@@ -90,7 +90,7 @@ class PlainMVS:
 
 
 class PlainMVSTraining(PlainMVS):
-    """Its training: hypotheses at the published interval, batch statistics, smooth L1 of every level.
+    """Its training: hypotheses at the published interval, batch statistics.
 
     Attributes:
         weights: those that are trained require gradients.
@@ -103,12 +103,22 @@ class PlainMVSTraining(PlainMVS):
         weights = {name: value.detach().clone().requires_grad_(name in trained) for name, value in weights.items()}
         super().__init__(weights, levels)
 
-    def loss(
-        self, images: Tensor, intrinsics: Tensor, world_to_cam: Tensor, depth_range: Tensor, truth: Tensor
-    ) -> Tensor:
-        """(b, v, 3, h, w), (b, v, 3, 3), (b, v, 4, 4), (b, 2), (b, h, w): the loss, a scalar."""
+    def supervised_loss(self, inputs: tuple[Tensor, ...], truth: Tensor) -> Tensor:
+        """Inputs as of ``depths``, and (b, h, w): the loss, a scalar."""
+        total = 0
+        for _, depth, _ in self.depths(*inputs):
+            size = tuple(depth.shape[-2:])
+            target = F.interpolate(truth[:, None], size=size, mode="bicubic", align_corners=False, antialias=True)[:, 0]
+            known = target > _MIN_DEPTH
+            total = total + F.smooth_l1_loss(depth[known], target[known])
+        return total
+
+    def depths(
+        self, images: Tensor, intrinsics: Tensor, world_to_cam: Tensor, depth_range: Tensor
+    ) -> Iterator[tuple[int, Tensor, Tensor]]:
+        """(b, v, 3, h, w), (b, v, 3, 3), (b, v, 4, 4), (b, 2): levels, coarsest first, their depth and intrinsics."""
         pyramids = [self._features(image) for image in images.unbind(1)]
-        total, depth = 0, None
+        depth = None
         for level in reversed(range(self.levels)):
             cameras = intrinsics.clone()
             cameras[:, :, :2] /= 2**level
@@ -123,13 +133,10 @@ class PlainMVSTraining(PlainMVS):
             samples = zip(features, hypotheses.detach(), cameras, world_to_cam, strict=True)
             volume = torch.cat([_variance(*sample) for sample in samples])
             depth = (torch.softmax(self._regularized(volume)[:, 0], dim=1) * hypotheses).sum(1)
-            target = F.interpolate(truth[:, None], size=size, mode="bicubic", align_corners=False, antialias=True)[:, 0]
-            known = target > _MIN_DEPTH
-            total = total + F.smooth_l1_loss(depth[known], target[known])
-        return total
+            yield level, depth, cameras
 
 
-def _projection(cameras: Tensor, world_to_cam: Tensor, view: int) -> Tensor:
+def projection(cameras: Tensor, world_to_cam: Tensor, view: int) -> Tensor:
     """(4, 4): reference pixels times depth -> source pixels times depth."""
 
     def full(i: int) -> Tensor:
@@ -140,7 +147,8 @@ def _projection(cameras: Tensor, world_to_cam: Tensor, view: int) -> Tensor:
     return full(view) @ torch.inverse(full(0))
 
 
-def _pixels(height: int, width: int, like: Tensor) -> Tensor:
+def pixels(height: int, width: int, like: Tensor) -> Tensor:
+    """(3, height * width): homogeneous."""
     y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     return torch.stack((x.reshape(-1), y.reshape(-1), torch.ones(height * width))).to(like)
 
@@ -151,9 +159,9 @@ def _depth_of_a_pixel(depth: Tensor, cameras: Tensor, world_to_cam: Tensor) -> T
     The two rays' crossing, by a 2 x 2 system for each pixel.
     """
     height, width = depth.shape
-    pixels = _pixels(height, width, depth.double())
-    matrix = _projection(cameras, world_to_cam, 1)
-    rays, offset = matrix[:3, :3] @ pixels, matrix[:3, 3:]
+    grid = pixels(height, width, depth.double())
+    matrix = projection(cameras, world_to_cam, 1)
+    rays, offset = matrix[:3, :3] @ grid, matrix[:3, 3:]
     depth = depth.reshape(-1).double()
     near = rays * depth + offset
     far = rays * (1.001 * depth) + offset
@@ -175,8 +183,8 @@ def _variance(features: Tensor, hypotheses: Tensor, cameras: Tensor, world_to_ca
     channels, (planes, height, width) = features.shape[1], hypotheses.shape
     warped = []
     for view in range(1, len(features)):
-        matrix = _projection(cameras, world_to_cam, view).to(features.dtype)
-        rays = matrix[:3, :3] @ _pixels(height, width, features)
+        matrix = projection(cameras, world_to_cam, view).to(features.dtype)
+        rays = matrix[:3, :3] @ pixels(height, width, features)
         points = rays[:, None] * hypotheses.reshape(1, planes, -1) + matrix[:3, 3, None, None]
         x, y = points[0] / points[2], points[1] / points[2]
         grid = torch.stack((x / ((width - 1) / 2) - 1, y / ((height - 1) / 2) - 1), dim=-1)

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 
 from benchmarks.mvs_input import official_network, stereo_input
+from benchmarks.plain_losses import unsupervised_loss
 from benchmarks.plain_mvs import PlainMVSTraining
 from benchmarks.work import Run, Work
 from toolbox.structures import MultiViewBatch
@@ -13,7 +14,7 @@ _LEVELS = 2
 
 
 class MVSTrainStep(Work):
-    """CVP-MVSNet at the paper's size with the paper's loss; two levels, as it trains.
+    """CVP-MVSNet at the paper's size with the paper's loss or those of an unsupervised start; two levels, as it trains.
 
     Attributes:
         batch: ``MultiViewBatch``, the same views in each sample.
@@ -24,11 +25,21 @@ class MVSTrainStep(Work):
         "tiny": {"samples": 2, "height": 32, "width": 48, "sources": 2},
         "small": {"samples": 2, "height": 96, "width": 128, "sources": 2},
         "user": {"samples": 4, "height": 128, "width": 160, "sources": 2},
+        "unsupervised": {"samples": 4, "height": 128, "width": 160, "sources": 4, "unsupervised": 1},
     }
     reference_name = "plain PyTorch"
     growth = {"samples": {n: {"samples": n} for n in (1, 2, 4, 8)}, "sources": {n: {"sources": n} for n in (1, 2, 4)}}
 
-    def __init__(self, device: str, samples: int, height: int, width: int, sources: int):
+    def __init__(
+        self,
+        device: str,
+        samples: int,
+        height: int,
+        width: int,
+        sources: int,
+        unsupervised: int = 0,
+        checkpoint_volumes: int = 0,
+    ):
         views = stereo_input(sources + 1, height, width, device)
 
         def repeated(values: torch.Tensor) -> torch.Tensor:
@@ -41,7 +52,9 @@ class MVSTrainStep(Work):
             depth_range=repeated(views.depth_range),
             depth=repeated(views.depths[0]),
         )
-        self.model = official_network(device, _LEVELS).train()
+        self.unsupervised = bool(unsupervised)
+        self.model = official_network(device, _LEVELS, self.unsupervised).train()
+        self.model.head.checkpoint_volumes = bool(checkpoint_volumes)
 
     def ours(self) -> Run:
         """``MultiViewStereo`` in mode 'loss', and backward."""
@@ -58,12 +71,13 @@ class MVSTrainStep(Work):
         """``PlainMVSTraining``, and backward."""
         names = [name for name, _ in self.model.named_parameters()]
         plain, batch = PlainMVSTraining(self.model.state_dict(), names, _LEVELS), self.batch
+        unsupervised = self.unsupervised
 
         def run() -> dict[str, Any]:
             for weight in plain.weights.values():
                 weight.grad = None
-            inputs = batch.images, batch.intrinsics, batch.world_to_cam, batch.depth_range, batch.depth
-            loss = plain.loss(*inputs)
+            inputs = batch.images, batch.intrinsics, batch.world_to_cam, batch.depth_range
+            loss = unsupervised_loss(plain, *inputs) if unsupervised else plain.supervised_loss(inputs, batch.depth)
             loss.backward()
             return {"loss": loss, "gradient": plain.weights["backbone.convs.0.conv.weight"].grad}
 

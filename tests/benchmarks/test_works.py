@@ -38,6 +38,13 @@ def test_ours_and_the_reference_agree(name):
             work.reference()
 
 
+def test_unsupervised_training_steps_agree():
+    kind = find_work("mvs_train_step")
+    work = kind(device="cpu", **{**size_of(kind, "tiny"), "sources": 4, "unsupervised": 1, "checkpoint_volumes": 1})
+    ours, theirs = outputs(work.ours()), outputs(work.reference())
+    assert {key: difference for key in ours if (difference := relative_difference(ours[key], theirs[key])) > 0.01} == {}
+
+
 def test_growth_names_values_of_the_work():
     for name in work_names():
         kind = find_work(name)

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch.autograd import gradcheck
 
 from toolbox.errors import UserError
 from toolbox.models.cost_volumes import GroupCorrelation, Variance, WithReference
@@ -34,6 +35,34 @@ def test_variance_over_valid_views():
     mean = views.nanmean(dim=0)
     expected = (views - mean).square().nanmean(dim=0)
     torch.testing.assert_close(Variance(valid_only=True)(REFERENCE, iter(WARPED)), expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("aliasing", [False, True])
+@pytest.mark.parametrize("valid_only", [False, True])
+def test_gradient_of_the_variance(valid_only, aliasing):
+    variance = Variance(valid_only, aliasing)
+    reference = torch.rand(1, 2, 2, 3).double().requires_grad_()
+    sources = [torch.rand(1, 2, 2, 2, 3).double().requires_grad_() for _ in range(3)]
+    masks = torch.rand(3, 1, 2, 2, 3) > 0.4
+
+    def volume(reference, *sources):
+        return variance(reference, zip(sources, masks, strict=True))
+
+    assert gradcheck(volume, (reference, *sources))
+    with torch.no_grad():
+        alone = volume(reference, *sources)
+    assert torch.equal(alone, volume(reference, *sources))
+
+
+def test_learned_variance_takes_gradients_of_any_layout():
+    sources = [volume.clone().requires_grad_() for volume, _ in WARPED]
+    gradient = torch.randn(2, 8, 6, 4, 5)
+    plain, channels_last = (
+        torch.autograd.grad(Variance()(REFERENCE, [(source, None) for source in sources]), sources, grad)
+        for grad in (gradient, gradient.contiguous(memory_format=torch.channels_last_3d))
+    )
+    for one, other in zip(plain, channels_last, strict=True):
+        assert torch.equal(one, other) and one.is_contiguous() and other.is_contiguous()
 
 
 def test_group_correlation():

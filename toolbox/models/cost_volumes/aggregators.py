@@ -4,11 +4,13 @@ An aggregator works on each pixel by itself: the head calls it for one part of t
 ``needs_valid`` whether it looks at where samples are valid; to one that does not, None is given.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from toolbox.errors import UserError
 from toolbox.registry import COST_VOLUMES
@@ -46,27 +48,70 @@ class Variance(nn.Module):
         """One pass over the sources, for 'triton' ``SweptSources``; raises ValueError if there is none."""
         if self.kernel == "triton":
             return fused_variance(reference, warped, self.valid_only, self.published_aliasing)
-        reference = reference[:, :, None]
-        total, square_sum, count = None, None, 1
-        for source, valid in warped:
-            if self.valid_only:
-                weight = valid[:, None].to(source.dtype)
-                source = source * weight
+        count = 1
+
+        def samples() -> Iterator[Float[Tensor, "b c d h w"]]:
+            nonlocal count
+            for source, valid in warped:
+                weight = valid[:, None].to(source.dtype) if self.valid_only else 1
                 count = count + weight
-            else:
-                count = count + 1
-            if total is None:
-                square = reference.square()
-                total = (square if self.published_aliasing else reference) + source
-                square_sum = torch.addcmul(square, source, source)
-            else:
-                # In place: a volume is the largest thing there is.
-                total += source
-                square_sum.addcmul_(source, source)
+                yield source * weight if self.valid_only else source
+
+        if torch.is_grad_enabled():
+            sources = list(samples())
+            return _LearnedVariance.apply(self.published_aliasing, torch.as_tensor(count), reference, *sources)
+        sums = _sums(reference, samples(), self.published_aliasing)
+        return _variance_and_mean(*sums, count)[0]
+
+
+def _sums(
+    reference: Float[Tensor, "b c h w"], sources: Iterable[Float[Tensor, "b c d h w"]], aliasing: bool
+) -> tuple[Float[Tensor, "b c d h w"], Float[Tensor, "b c d h w"]]:
+    """Of features and of their squares."""
+    reference = reference[:, :, None]
+    total, square_sum = None, None
+    for source in sources:
         if total is None:
-            raise ValueError("a cost volume needs at least one source view")
-        mean = total.div_(count)
-        return square_sum.div_(count).addcmul_(mean, mean, value=-1)
+            square = reference.square()
+            total = (square if aliasing else reference) + source
+            square_sum = torch.addcmul(square, source, source)
+        else:
+            # In place: a volume is the largest thing there is.
+            total += source
+            square_sum.addcmul_(source, source)
+    if total is None:
+        raise ValueError("a cost volume needs at least one source view")
+    return total, square_sum
+
+
+def _variance_and_mean(total: Tensor, square_sum: Tensor, count: Tensor | int) -> tuple[Tensor, Tensor]:
+    """Takes the sums' memory."""
+    mean = total.div_(count)
+    return square_sum.div_(count).addcmul_(mean, mean, value=-1), mean
+
+
+class _LearnedVariance(torch.autograd.Function):
+    """The gradient of (sum of x^2) / n - mean^2 is 2 / n (x - mean): one pass over each source."""
+
+    @staticmethod
+    def forward(ctx: Any, aliasing: bool, count: Tensor, reference: Tensor, *sources: Tensor) -> Tensor:
+        variance, mean = _variance_and_mean(*_sums(reference, sources, aliasing), count)
+        ctx.aliasing = aliasing
+        ctx.save_for_backward(count, mean, reference, *sources)
+        return variance
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        count, mean, reference, *sources = ctx.saved_tensors
+        # Laid out as the sources are; the regularizer's gradients have the channels last.
+        scaled = torch.div(grad, count / -2, out=torch.empty_like(sources[0]))
+        through_mean = mean * scaled
+        grad_sources = [torch.addcmul(through_mean, source, scaled, value=-1) for source in sources]
+        grad_reference = through_mean.sum(dim=2)
+        if ctx.aliasing:
+            grad_reference *= 2 * reference
+        return None, None, grad_reference.addcmul_(reference, scaled.sum(dim=2), value=-1), *grad_sources
 
 
 @COST_VOLUMES.register_module()
