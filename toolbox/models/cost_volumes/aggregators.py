@@ -58,6 +58,7 @@ class Variance(nn.Module):
                 yield source * weight if self.valid_only else source
 
         if torch.is_grad_enabled():
+            # The gradient needs all of them.
             sources = list(samples())
             return _LearnedVariance.apply(self.published_aliasing, torch.as_tensor(count), reference, *sources)
         sums = _sums(reference, samples(), self.published_aliasing)
