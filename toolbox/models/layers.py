@@ -9,6 +9,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from toolbox.errors import UserError
 
+from . import winograd
+
 _BATCH_NORMS = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 _CHANNELS_PER_GROUP = 8
 
@@ -37,6 +39,10 @@ def _fused_dtype(x: Tensor) -> torch.dtype | None:
 
 def _fused(conv: nn.Module, x: Tensor, weight: Tensor, bias: Tensor | None, negative_slope: float | None) -> Tensor:
     """Convolution and activation without another pass over memory."""
+    if x.dtype == torch.float32 and winograd.suits(conv, x):
+        if conv.transposed:
+            weight = weight.transpose(0, 1).flip(tuple(range(2, weight.ndim)))
+        return winograd.convolve(x, weight, bias, negative_slope)
     activation = ("none", []) if negative_slope is None else ("leaky_relu", [negative_slope])
     if negative_slope == 0:
         activation = ("relu", [])
