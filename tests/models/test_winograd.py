@@ -84,3 +84,4 @@ def test_layers_use_it_in_inference(dims, transposed, norm, monkeypatch):
 def test_it_suits_wide_convolutions_of_kernel_three(changes, suits):
     conv = nn.Conv3d(**{"in_channels": 64, "out_channels": 64, "kernel_size": 3, "padding": 1, **changes})
     assert winograd.suits(conv, torch.empty(1, 64, 2, 2, 2)) is suits
+    assert not winograd.suits(conv, torch.empty(0, 64, 2, 2, 2))

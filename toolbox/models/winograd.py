@@ -42,7 +42,7 @@ def suits(conv: nn.Module, x: Float[Tensor, "n c ..."]) -> bool:
     """Whether ``convolve`` computes what the layer does, and sooner."""
     dims = x.ndim - 2
     kind = (conv.kernel_size, conv.stride, conv.padding, conv.dilation)
-    if kind != ((3,) * dims, (1,) * dims, (1,) * dims, (1,) * dims) or conv.groups != 1:
+    if kind != ((3,) * dims, (1,) * dims, (1,) * dims, (1,) * dims) or conv.groups != 1 or not x.numel():
         return False
     before, after = conv.in_channels, conv.out_channels
     multiplications = 3**dims * before * after
