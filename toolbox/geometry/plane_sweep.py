@@ -21,7 +21,7 @@ class Positions(NamedTuple):
 
     x: Float[Tensor, "b d h w"]
     y: Float[Tensor, "b d h w"]
-    in_front: Bool[Tensor, "b d h w"]
+    in_front: Bool[Tensor, "b d h w"] | None  # None where nobody asks
 
 
 class PlaneSweep:
@@ -67,7 +67,7 @@ class PlaneSweep:
             depth: hypotheses of a rectangle of reference pixels.
             corner: row and column of its top-left pixel.
         """
-        positions = self._positions(depth, corner)
+        positions = self._positions(depth, corner, with_valid)
         valid = self._valid(positions) if with_valid else None
         if self.gathers and self.table is None:
             # As large as the source, which is not needed any more.
@@ -96,7 +96,7 @@ class PlaneSweep:
             [[stretch[1], 0, shift - width // 2], [0, stretch[0], shift - height // 2], [0, 0, 1]],
         )
 
-    def _positions(self, depth: Float[Tensor, "b d h w"], corner: tuple[int, int]) -> Positions:
+    def _positions(self, depth: Float[Tensor, "b d h w"], corner: tuple[int, int], with_valid: bool) -> Positions:
         rows, columns = (
             torch.arange(first, first + number, dtype=depth.dtype, device=depth.device)
             for first, number in zip(corner, depth.shape[-2:], strict=True)
@@ -106,7 +106,8 @@ class PlaneSweep:
             torch.addcmul(t[:, k], (m[:, k, 0] * columns + (m[:, k, 1] * rows[:, None] + m[:, k, 2]))[:, None], depth)
             for k in range(3)
         )
-        in_front = z > 1e-6 * depth.abs().clamp(min=1e-12)
+        asked = with_valid or not self.keep_behind
+        in_front = z > 1e-6 * depth.abs().clamp(min=1e-12) if asked else None
         x, y = x.div_(z), y.div_(z)
         if self.keep_behind:
             return Positions(*(p.nan_to_num_(_FAR_OUTSIDE, -_FAR_OUTSIDE, _FAR_OUTSIDE) for p in (x, y)), in_front)
@@ -155,7 +156,13 @@ def _table(source: Float[Tensor, "b c hs ws"]) -> Float[Tensor, "n c"]:
 
     One column of zeros is enough: beyond the last column comes the next row's, which takes one row more at the end.
     """
-    return F.pad(source.permute(0, 2, 3, 1), (0, 0, 1, 0, 1, 3)).flatten(0, 2)
+    batch, channels, height, width = source.shape
+    # Not by F.pad, which writes the inner part twice.
+    table = source.new_empty(batch, height + 4, width + 1, channels)
+    for border in (table[:, :1], table[:, -3:], table[:, :, :1]):
+        border.zero_()
+    table[:, 1:-3, 1:] = source.permute(0, 2, 3, 1)
+    return table.flatten(0, 2)
 
 
 def _gathers(source: Tensor) -> bool:
