@@ -24,8 +24,10 @@ SIZES = {
 """Of the works with this input."""
 
 
-def monoselfrecon(device: str, window: int, losses: dict[str, Any] | None = None) -> VolumetricReconstructor:
-    """MonoSelfRecon's network at the paper's size without multiplane images and memory; weights from a seed.
+def monoselfrecon(
+    device: str, window: int, losses: dict[str, Any] | None = None, remembers: bool = False
+) -> VolumetricReconstructor:
+    """MonoSelfRecon's network at the paper's size without multiplane images; weights from a seed.
 
     It keeps the half of each level's voxels whose distances are smallest in magnitude, near enough: heads that are not
     trained say nothing.
@@ -33,7 +35,7 @@ def monoselfrecon(device: str, window: int, losses: dict[str, Any] | None = None
     torch.manual_seed(4)
     model = load_config(_CONFIGS / "_base_/models/monoselfrecon.py").model
     model.backbone.weights = None
-    model.neck.window, model.neck.fusion_on = (window,) * 3, False
+    model.neck.window, model.neck.fusion_on = (window,) * 3, remembers
     model.neck.sparsifier.threshold = 0.2
     model.heads.pop("mpi")
     model.losses = losses or {}

@@ -28,7 +28,11 @@ class MVSTrainStep(Work):
         "unsupervised": {"samples": 4, "height": 128, "width": 160, "sources": 4, "unsupervised": 1},
     }
     reference_name = "plain PyTorch"
-    growth = {"samples": {n: {"samples": n} for n in (1, 2, 4, 8)}, "sources": {n: {"sources": n} for n in (1, 2, 4)}}
+    growth = {
+        "samples": {n: {"samples": n} for n in (1, 2, 4)},
+        "pixels": {h * w: {"height": h, "width": w} for h, w in ((64, 80), (96, 128), (144, 192))},
+        "sources": {n: {"sources": n} for n in (1, 2, 4, 8)},
+    }
 
     def __init__(
         self,

@@ -31,8 +31,8 @@ class MVSView(Work):
     reference_name = "plain PyTorch"
     growth = {
         "pixels": {h * w: {"height": h, "width": w} for h, w in ((120, 160), (184, 240), (240, 320), (368, 480))},
-        "sources": {n: {"sources": n} for n in (1, 2, 4, 8)},
-        "levels": {n: {"levels": n, "height": 256} for n in (1, 2, 3, 4)},
+        "sources": {n: {"sources": n} for n in (2, 4, 8, 16)},
+        "levels": {n: {"levels": n, "height": 256, "width": 384} for n in (2, 3, 4, 5)},
     }
 
     def __init__(self, device: str, height: int, width: int, sources: int, levels: int, bfloat16: int = 0):

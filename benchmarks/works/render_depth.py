@@ -26,6 +26,7 @@ class RenderDepth(Work):
     reference_name = "numpy z-buffer, triangle by triangle"
     growth = {
         "pixels": {h * w: {"height": h, "width": w} for h, w in ((120, 160), (240, 320), (480, 640))},
+        "triangles": {8 * n * n // 3: {"mesh_height": n} for n in (63, 126, 252, 504)},
         "views": {n: {"views": n} for n in (4, 8, 16)},
     }
 

@@ -35,7 +35,10 @@ class SparseConv(Work):
         "forward": {"voxels": 20_000, "channels": 32, "backward": 0},
     }
     reference_name = "dictionary of neighbours, 27 products"
-    growth = {"voxels": {n: {"voxels": n} for n in (10_000, 20_000, 40_000, 80_000, 160_000)}}
+    growth = {
+        "voxels": {n: {"voxels": n} for n in (10_000, 20_000, 40_000, 80_000, 160_000)},
+        "channels": {n: {"channels": n} for n in (16, 32, 64, 128)},
+    }
 
     def __init__(self, device: str, voxels: int, channels: int, backward: int = 1):
         generator = torch.Generator().manual_seed(2)
