@@ -29,7 +29,7 @@ class MVSTrainStep(Work):
     }
     reference_name = "plain PyTorch"
     growth = {
-        "samples": {n: {"samples": n} for n in (1, 2, 4)},
+        "samples": {n: {"samples": n} for n in (1, 2, 4, 8)},
         "pixels": {h * w: {"height": h, "width": w} for h, w in ((64, 80), (96, 128), (144, 192))},
         "sources": {n: {"sources": n} for n in (1, 2, 4, 8)},
     }
