@@ -79,3 +79,28 @@ def test_bias_only_without_normalisation(norm):
 def test_unknown_norm():
     with pytest.raises(UserError, match="group"):
         build_norm("layer", 8, 2)
+
+
+@pytest.mark.parametrize("shape", [(3, 6, 5), (9, 4, 6), (4, 9, 6), (7, 7, 7)])
+def test_gradients_of_a_single_volume_are_those_in_double_precision(shape):
+    """Whichever axis is the shortest; kernel, stride, padding and dilation differ by axis."""
+    settings = {"kernel_size": (3, 1, 2), "stride": (1, 2, 1), "padding": (1, 0, 2), "dilation": (1, 1, 2), "groups": 2}
+    ours = Conv3d(4, 6, **settings)
+    theirs = nn.Conv3d(4, 6, **settings).double()
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.randn(1, 4, *shape, requires_grad=True)
+    inputs = x.detach().double().requires_grad_()
+    out, expected = ours(x), theirs(inputs)
+    seed = torch.randn_like(out)
+    found = torch.autograd.grad(out, [x, *ours.parameters()], seed)
+    wanted = torch.autograd.grad(expected, [inputs, *theirs.parameters()], seed.double())
+    for ours_gradient, gradient in zip(found, wanted, strict=True):
+        torch.testing.assert_close(ours_gradient.double(), gradient, rtol=1e-4, atol=1e-4)
+
+
+def test_a_single_volume_can_be_compiled():
+    block = ConvBlock(4, 6, dims=3)
+    x = torch.randn(1, 4, 3, 6, 5)
+    compiled = torch.compile(block, backend="aot_eager")(x)
+    torch.testing.assert_close(compiled, block(x), rtol=1e-4, atol=1e-4)
+    compiled.sum().backward()

@@ -10,6 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from toolbox.errors import UserError
 
 from . import winograd
+from .single_volume import SingleVolumeConv3d
 
 _BATCH_NORMS = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 _CHANNELS_PER_GROUP = 8
@@ -22,7 +23,9 @@ _ONEDNN_MIN_SIZE = 20480
 def _is_single_cpu_volume(x: Tensor) -> bool:
     """Whether PyTorch may send the volume to its slow path, meant for tiny inputs, which takes ten times as long."""
     plain = x.device.type == "cpu" and x.dtype == torch.float32
-    return plain and x.shape[0] == 1 and torch.backends.mkldnn.is_available() and not torch.is_autocast_enabled("cpu")
+    eager = not torch.compiler.is_compiling()  # which knows nothing of oneDNN's own functions
+    onednn = torch.backends.mkldnn.is_available() and not torch.is_autocast_enabled("cpu")
+    return plain and eager and onednn and x.shape[0] == 1
 
 
 def _fused_dtype(x: Tensor) -> torch.dtype | None:
@@ -67,7 +70,7 @@ class Conv3d(nn.Conv3d):
         settings = self.stride, self.padding, self.dilation
         if not _is_single_cpu_volume(x):
             return F.conv3d(x, weight, bias, *settings, self.groups)
-        return torch.mkldnn_convolution(x, weight, bias, self.padding, self.stride, self.dilation, self.groups)
+        return SingleVolumeConv3d.apply(x, weight, bias, self.padding, self.stride, self.dilation, self.groups)
 
 
 class ScoreConv3d(Conv3d):
