@@ -10,14 +10,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from toolbox.errors import UserError
 
 from . import winograd
-from .single_volume import SingleVolumeConv3d
+from .single_volume import ONEDNN_MIN_SIZE, SingleVolumeConv3d
 
 _BATCH_NORMS = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 _CHANNELS_PER_GROUP = 8
-
-
-# PyTorch's own condition for oneDNN: B C D H of a single volume (its last axis does not count).
-_ONEDNN_MIN_SIZE = 20480
 
 
 def _is_single_cpu_volume(x: Tensor) -> bool:
@@ -115,7 +111,7 @@ class ConvTranspose3d(nn.ConvTranspose3d):
     def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """The transposed convolution with other weights of the same shapes."""
         settings = self.stride, self.padding, self.output_padding, self.groups, self.dilation
-        if not _is_single_cpu_volume(x) or math.prod(x.shape[:4]) > _ONEDNN_MIN_SIZE:
+        if not _is_single_cpu_volume(x) or math.prod(x.shape[:4]) > ONEDNN_MIN_SIZE:
             return F.conv_transpose3d(x, weight, bias, *settings)
         if _fused_dtype(x) is not None:
             return _fused(self, x, weight, bias, None)

@@ -1,5 +1,6 @@
 """The convolution of a single volume on a CPU, backwards too, where PyTorch would take its slow path."""
 
+import math
 from typing import Any
 
 import torch
@@ -8,12 +9,15 @@ from torch.autograd.function import once_differentiable
 
 Extent = tuple[int, ...]
 
+# PyTorch's own condition for oneDNN: B C D H of a single volume (its last axis does not count).
+ONEDNN_MIN_SIZE = 20480
+
 
 class SingleVolumeConv3d(torch.autograd.Function):
     """A 3D convolution by oneDNN, whose gradients are oneDNN's as well.
 
     PyTorch chooses anew for the gradients: of one volume it asks for B C D H above a threshold. Which of the axes is
-    the last changes nothing but that: in the backward pass it is the shortest one.
+    the last changes nothing but that: where it has to be another one, it is the shortest.
     """
 
     @staticmethod
@@ -37,7 +41,8 @@ class SingleVolumeConv3d(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         """Of the output -> of input, weight and bias."""
         x, weight = ctx.saved_tensors
-        axes = sorted(range(3), key=lambda axis: -x.shape[2 + axis])
+        enough = math.prod(x.shape[:4]) > ONEDNN_MIN_SIZE
+        axes = range(3) if enough else sorted(range(3), key=lambda axis: -x.shape[2 + axis])
         order = (0, 1, *(2 + axis for axis in axes))
 
         def sorted_axes(values: Tensor) -> Tensor:
