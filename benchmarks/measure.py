@@ -67,7 +67,8 @@ def measure(
         record["ratios"][name] = _ratio(contenders[name], contenders["ours"])
         record["memory_ratios"][name] = _memory_ratio(record["contenders"][name], record["contenders"]["ours"])
     record["differences"] = differences
-    record["in_yardsticks"] = _ratio(contenders["ours"], yardstick)
+    rounds_of_ours = zip(contenders["ours"].runs[1:], yardstick.runs[1:], strict=True)
+    record["in_yardsticks"] = spread([ours["seconds"] / limit["yardstick_seconds"] for ours, limit in rounds_of_ours])
     record["limits"] = {
         name: max(run[name] for run in yardstick.runs)
         for name in ("gemm_gflops", "gemm_bfloat16_gflops", "copy_gb_per_second")

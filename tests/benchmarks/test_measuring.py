@@ -1,6 +1,7 @@
 """Measuring: processes that take turns, peers, records. Nothing is timed against a limit."""
 
 import shutil
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from benchmarks.growth import exponent
 from benchmarks.measure import measure, relative_difference
 from benchmarks.report import HEADER, change, keep, key_of, read_results, row
+from benchmarks.yardstick import yardstick
 from toolbox.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,6 +40,15 @@ def test_a_record_has_all_contenders(record):
     assert 0 < record["shares"]["gemm"] < 2
     assert all(limit > 0 for limit in record["limits"].values())
     assert row(record).count("|") == HEADER.splitlines()[0].count("|")
+
+
+@pytest.mark.parametrize("tick", [0.01, 0.1])
+def test_a_yardstick_is_as_long_as_the_machine_is_slow(tick):
+    """By a clock that every look at it moves on: whatever is done takes one tick."""
+    looks = count()
+    found = yardstick("cpu", lambda: tick * next(looks))()
+    assert found["yardstick_seconds"] == pytest.approx(2 * tick)
+    assert found["gemm_gflops"] == found["gemm_bfloat16_gflops"] == pytest.approx(2 * 1.024**3 / tick)
 
 
 def test_records_are_kept_and_compared(record, tmp_path):
