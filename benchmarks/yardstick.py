@@ -25,7 +25,10 @@ def _rate(action: Callable[[], Any], amount: float, device: str, clock: Callable
 def _products(a: torch.Tensor, b: torch.Tensor) -> list[Callable[[], torch.Tensor]]:
     """The ways there are to multiply matrices: PyTorch's own, and oneDNN's, which some processors prefer."""
     ways = [lambda: a @ b]
-    if a.device.type == "cpu" and hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+    onednn = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    if onednn and a.dtype == torch.bfloat16:
+        onednn = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    if onednn and a.device.type == "cpu":
         transposed = b.T
         ways.append(lambda: torch.ops.mkldnn._linear_pointwise(a, transposed, None, "none", [], ""))
     return ways
