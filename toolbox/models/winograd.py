@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int32
 from torch import Tensor, nn
 
+from toolbox.sparse.row_sums import sum_rows
+
 _TILE, _PRODUCTS = 4, 6
 # The six rows that a tile of the result sees, from the one above it -> combinations.
 _OF_INPUT = torch.tensor(
@@ -76,9 +78,9 @@ def convolve(
         tiles = -(-(rows.stop - rows.start) // _TILE)
         start, stop = max(first - 1, 0), min(first + tiles * _TILE + 1, height)
         sums = _sums_of_input(lead, height, width, tiles, start - first, stop - first)
-        combined = _weighted(table[start * width :], sums).view(number, *depth, tiles, width, -1).movedim(-1, 1)
+        combined = sum_rows(table[start * width :], *sums).view(number, *depth, tiles, width, -1).movedim(-1, 1)
         products = _convolution(combined, kernel, offset, around).movedim(1, -1).reshape(-1, after)
-        block = _weighted(products, _sums_of_products(lead * tiles, width))
+        block = sum_rows(products, *_sums_of_products(lead * tiles, width))
         block = block.view(number, *depth, tiles * _TILE, width, after)[..., : rows.stop - rows.start, :, :]
         if negative_slope is None:
             result[..., rows, :, :] = block
@@ -102,16 +104,11 @@ def _grouped(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None
 
 
 class _Sums(NamedTuple):
-    """Weighted sums of rows of a table: sum k takes the terms ``bounds[k]:bounds[k + 1]``."""
+    """What ``sum_rows`` needs: sum k takes the terms ``bounds[k]:bounds[k + 1]``."""
 
     rows: Int32[Tensor, " m"]
     bounds: Int32[Tensor, " k1"]
     weights: Float[Tensor, " m"]
-
-
-def _weighted(table: Float[Tensor, "n c"], sums: _Sums) -> Float[Tensor, "k c"]:
-    rows, bounds, weights = sums
-    return F.embedding_bag(rows, table, bounds, mode="sum", per_sample_weights=weights, include_last_offset=True)
 
 
 def _sums(rows: Tensor, weights: Tensor, sizes: Tensor) -> _Sums:

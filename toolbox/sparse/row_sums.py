@@ -4,15 +4,15 @@ from functools import cached_property
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int, Int64
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 
 def sum_rows(
     values: Float[Tensor, "n c"],
-    rows: Int64[Tensor, " m"],
-    bounds: Int64[Tensor, " k1"],
+    rows: Int[Tensor, " m"],
+    bounds: Int[Tensor, " k1"],
     weights: Float[Tensor, " m"] | None = None,
 ) -> Float[Tensor, "k c"]:
     """Output row k is the (weighted) sum of ``values[rows[bounds[k]:bounds[k + 1]]]``; the last bound is len(rows)."""
