@@ -73,9 +73,12 @@ def test_every_place_in_and_around_the_box_is_looked_up(way):
 
 def test_order_of_voxels(scattered):
     coords = scattered().coords
-    order = VoxelSet(coords).order
-    assert coords[order].tolist() == sorted(coords.tolist())
-    assert VoxelSet(coords[order]).order is None
+    voxels = VoxelSet(coords)
+    assert voxels.in_order.coords.tolist() == sorted(coords.tolist())
+    assert voxels.in_order.in_order is voxels.in_order
+    feats = torch.randn(len(coords), 2)
+    assert torch.equal(voxels.row_order.sort(coords.float()), voxels.in_order.coords.float())
+    assert torch.equal(voxels.row_order.restore(voxels.row_order.sort(feats)), feats)
 
 
 def test_voxels_far_apart_are_searched_and_not_put_into_a_table():

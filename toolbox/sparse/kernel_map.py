@@ -1,8 +1,10 @@
 """Which input voxel meets which output voxel under which weight of a convolution's kernel."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Any
 
-import torch
 from jaxtyping import Int64
 from torch import Tensor
 
@@ -10,13 +12,14 @@ from toolbox.errors import UserError
 
 from .keys import MAX_REACH
 from .lookup import Offset
-from .neighbourhoods import Neighbourhoods, neighbourhoods
+from .neighbourhoods import Neighbourhoods, neighbourhoods, part_filled
+from .row_order import RowOrder
 from .voxels import VoxelFamily, VoxelSet
 
-# Output voxels whose pairs are multiplied together.
-_REGION = 8192
-# Neighbourhoods multiply zeros, too, but faster: they pay where at least this part of all neighbours is there.
-_MIN_FILLED = 0.3
+# Pairs that are multiplied together on a CPU, so that what is made of them stays in its cache.
+_PAIRS = 16384
+# To gather and add up a pair takes as long as to multiply a vector of so many channels by a matrix, as measured.
+_PAIR_CHANNELS = 56
 
 
 @dataclass(frozen=True)
@@ -58,30 +61,39 @@ Part = tuple[int, Int64[Tensor, " _"], Int64[Tensor, " _"]]
 
 @dataclass(frozen=True)
 class KernelMap:
-    """Which rows meet under which weight.
+    """Which voxels meet under which weight; places are rows in the order (batch, x, y, z).
 
     Attributes:
-        parts: number of the weight, input and output rows of some pairs; no output row twice in one part. Parts of the
-            same region follow one another.
-        identity: number of the weight under which every row meets itself, which is not in ``parts``; or None.
-        num_sources, num_targets: how many rows there are.
+        parts: number of the weight, places in input and output of some pairs; no output voxel twice in one part. Parts
+            of one region follow one another.
+        identity: number of the weight under which every voxel meets itself, which is not in ``parts``; or None.
+        source_order, target_order: of the rows of input and output.
+        num_sources, num_targets: how many there are.
     """
 
     parts: list[Part]
     identity: int | None
+    source_order: RowOrder
+    target_order: RowOrder
     num_sources: int
     num_targets: int
 
     def transposed(self) -> "KernelMap":
         """The same pairs from output to input."""
         turned = [(weight, targets, sources) for weight, sources, targets in self.parts]
-        return KernelMap(turned, self.identity, self.num_targets, self.num_sources)
+        orders = self.target_order, self.source_order
+        return KernelMap(turned, self.identity, *orders, self.num_targets, self.num_sources)
 
 
-def kernel_map(family: VoxelFamily, stride: int, spec: ConvSpec) -> KernelMap | Neighbourhoods:
+def kernel_map(
+    family: VoxelFamily, stride: int, spec: ConvSpec, channels: tuple[int, int]
+) -> KernelMap | Neighbourhoods:
     """The map of a convolution of a tensor of the given stride; it is built once per family.
 
     Neighbourhoods where, on a CPU, a set meets itself and enough neighbours are there; otherwise pairs.
+
+    Args:
+        channels: of input and output.
 
     Raises:
         UserError: the kernel reaches too far, or a transposed convolution has no finer voxels.
@@ -89,14 +101,26 @@ def kernel_map(family: VoxelFamily, stride: int, spec: ConvSpec) -> KernelMap | 
     if spec.transposed:
         fine = family.finer(stride, spec.stride)
         forward = ConvSpec(spec.kernel_size, spec.stride, spec.dilation)
-        return _pairs(family, fine.stride, forward).transposed()
+        return _once(family, ("pairs", fine.stride, forward), lambda: _pairs(family, fine.stride, forward)).transposed()
     voxels = family.levels[stride]
-    if not _onto_itself(spec) or voxels.coords.device.type != "cpu":
-        return _pairs(family, stride, spec)
-    key = ("neighbourhoods", stride, spec)
+    if _onto_itself(spec) and voxels.coords.device.type == "cpu":
+        offsets = _offsets(spec, stride)
+        filled = _once(family, ("filled", stride, spec), lambda: part_filled(voxels, offsets))
+        if filled >= _min_filled(*channels):
+            return _once(family, ("neighbourhoods", stride, spec), lambda: neighbourhoods(voxels, offsets))
+    return _once(family, ("pairs", stride, spec), lambda: _pairs(family, stride, spec))
+
+
+def _once(family: VoxelFamily, key: tuple, build: Callable[[], Any]) -> Any:
     if key not in family.cache:
-        family.cache[key] = neighbourhoods(voxels, _offsets(spec, stride), _MIN_FILLED)
-    return family.cache[key] or _pairs(family, stride, spec)
+        family.cache[key] = build()
+    return family.cache[key]
+
+
+def _min_filled(before: int, after: int) -> float:
+    """The part of all neighbours from which on neighbourhoods, which multiply zeros too, are as fast as pairs."""
+    channels = 2 * before * after / (before + after)
+    return channels / (channels + _PAIR_CHANNELS)
 
 
 def _onto_itself(spec: ConvSpec) -> bool:
@@ -117,34 +141,28 @@ def _offsets(spec: ConvSpec, stride: int) -> list[Offset]:
 
 
 def _pairs(family: VoxelFamily, stride: int, spec: ConvSpec) -> KernelMap:
-    key = ("pairs", stride, spec)
-    if key not in family.cache:
-        source = family.levels[stride]
-        target = source if spec.stride == 1 else family.coarser(stride, spec.stride)
-        family.cache[key] = _build(source, target, spec)
-    return family.cache[key]
-
-
-def _build(source: VoxelSet, target: VoxelSet, spec: ConvSpec) -> KernelMap:
+    source = family.levels[stride]
+    target = source if spec.stride == 1 else family.coarser(stride, spec.stride)
     # Of a set onto itself, an offset and its opposite have the same pairs, turned round: half of them are looked for.
-    onto_itself, offsets = _onto_itself(spec), _offsets(spec, source.stride)
+    onto_itself, offsets = _onto_itself(spec), _offsets(spec, stride)
     wanted = offsets[: spec.volume // 2] if onto_itself else offsets
-    rows = torch.arange(len(target), device=target.coords.device) if target.order is None else target.order
-    parts: list[Part] = []
-    # On a CPU region by region, so that rows stay in its cache from weight to weight.
-    for region in rows.split(_REGION if rows.device.type == "cpu" else max(len(rows), 1)) if wanted else ():
-        found = _find_pairs(source, target, region, wanted)
-        parts += found
-        if onto_itself:
-            parts += [(spec.volume - 1 - weight, targets, sources) for weight, sources, targets in found]
-    return KernelMap(parts, spec.volume // 2 if onto_itself else None, len(source), len(target))
+    parts = _find_parts(source.in_order, target.in_order, wanted) if wanted else []
+    if onto_itself:
+        last = spec.volume - 1
+        parts = [part for k, here, there in parts for part in ((k, here, there), (last - k, there, here))]
+    identity = spec.volume // 2 if onto_itself else None
+    return KernelMap(parts, identity, source.row_order, target.row_order, len(source), len(target))
 
 
-def _find_pairs(source: VoxelSet, target: VoxelSet, region: Int64[Tensor, " r"], offsets: list[Offset]) -> list[Part]:
-    """The pairs of some rows of the target."""
-    rows = source.neighbours(target.coords.index_select(0, region), offsets)
-    there = rows >= 0
+def _find_parts(source: VoxelSet, target: VoxelSet, offsets: list[Offset]) -> list[Part]:
+    """Pairs of sets whose rows are in order."""
+    places = source.neighbours(target.coords, offsets)
+    there = places >= 0
     counts = there.sum(dim=1).tolist()
-    targets = region.index_select(0, there.nonzero()[:, 1]).split(counts)
-    sources = rows[there].long().split(counts)
-    return [part for part in zip(range(len(offsets)), sources, targets, strict=True) if len(part[1])]
+    size = _PAIRS if target.coords.device.type == "cpu" else max(*counts, 1)
+    targets = there.nonzero()[:, 1].contiguous().split(counts)
+    sources = places[there].long().split(counts)
+    regions = zip_longest(
+        *(zip(here.split(size), seen.split(size), strict=True) for here, seen in zip(sources, targets, strict=True))
+    )
+    return [(k, *pair) for region in regions for k, pair in enumerate(region) if pair and len(pair[0])]

@@ -8,6 +8,7 @@ it are gathered, and serve both the features' gradient and the weights'.
 from collections.abc import Iterator
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -28,7 +29,7 @@ def convolve(
     matrix = weight.flatten(0, 1)
     for start, gathered in _blocks(feats, around):
         out[start : start + len(gathered)] = multiply(gathered, matrix)[: len(feats) - start]
-    return _by_row(out, around)
+    return around.order.restore(out)
 
 
 def gradients(
@@ -47,10 +48,11 @@ def gradients(
         if needed[0]:
             in_feats[start : start + len(gathered)] = multiply(gathered, matrix)[: len(feats) - start]
         if needed[1]:
-            own = _take(feats, start, len(gathered), around)
+            own = around.order.part(feats, slice(start, start + len(gathered)))
+            own = F.pad(own, (0, 0, 0, len(gathered) - len(own)))
             in_weight += multiply(own.T, gathered)
     return (
-        _by_row(in_feats, around) if needed[0] else None,
+        around.order.restore(in_feats) if needed[0] else None,
         in_weight.view(before, volume, after).transpose(0, 1).flip(0).to(weight.dtype) if needed[1] else None,
     )
 
@@ -58,30 +60,11 @@ def gradients(
 def _blocks(feats: Float[Tensor, "n c"], around: Neighbourhoods) -> Iterator[tuple[int, Float[Tensor, "r kc"]]]:
     """The place where each block begins, and the features around its voxels."""
     (rows, volume), channels = around.table.shape, feats.shape[1]
-    placed = _take(feats, 0, around.num_voxels + 1, around)
+    padded = around.order.sort(feats, behind=1)
     fitting = max(_BLOCK_BYTES // max(volume * channels * feats.element_size(), 1), 1)
     size = min(1 << fitting.bit_length() - 1, _MAX_ROWS)
     buffer = feats.new_empty(min(size, rows) * volume, channels)
     for start in range(0, around.num_voxels, size):
         places = around.table[start : start + size].flatten()
-        gathered = torch.index_select(placed, 0, places, out=buffer[: len(places)])
+        gathered = torch.index_select(padded, 0, places, out=buffer[: len(places)])
         yield start, gathered.view(-1, volume * channels)
-
-
-def _take(feats: Float[Tensor, "n c"], start: int, count: int, around: Neighbourhoods) -> Float[Tensor, "{count} c"]:
-    """The features of voxels at places that follow one another; zeros behind the last."""
-    stop = min(start + count, around.num_voxels)
-    if around.order is None and stop == start + count:
-        return feats[start:stop]
-    taken = feats.new_empty(count, feats.shape[1])
-    taken[stop - start :] = 0
-    if around.order is None:
-        taken[: stop - start] = feats[start:stop]
-    else:
-        torch.index_select(feats, 0, around.order[start:stop], out=taken[: stop - start])
-    return taken
-
-
-def _by_row(feats: Float[Tensor, "n c"], around: Neighbourhoods) -> Float[Tensor, "n c"]:
-    """The features of all voxels, from the order of places to that of rows."""
-    return feats if around.places is None else feats.index_select(0, around.places)

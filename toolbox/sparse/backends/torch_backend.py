@@ -18,7 +18,7 @@ class TorchBackend(Backend):
         self, x: SparseTensor, weight: Float[Tensor, "k c_in c_out"], spec: ConvSpec
     ) -> Float[Tensor, "m c_out"]:
         """See ``Backend``."""
-        return _Convolve.apply(x.feats, weight, kernel_map(x.family, x.stride, spec))
+        return _Convolve.apply(x.feats, weight, kernel_map(x.family, x.stride, spec, weight.shape[1:]))
 
 
 def build() -> TorchBackend:
