@@ -1,4 +1,4 @@
-"""One sparse convolution, forward and backward, on the voxels of a surface."""
+"""One sparse convolution, forward and backward, on the voxels of a surface or on some of a cube's."""
 
 from typing import Any
 
@@ -19,8 +19,18 @@ def surface_voxels(count: int, seed: int = 1) -> Tensor:
     return voxels[torch.randperm(count, generator=torch.Generator().manual_seed(seed))].int()
 
 
+def scattered_voxels(count: int, edge: int, seed: int = 1) -> Tensor:
+    """(batch, x, y, z) of different voxels of a cube, drawn at random: ``count`` voxels."""
+    place = torch.randperm(edge**3, generator=torch.Generator().manual_seed(seed))[:count]
+    axes = place // edge**2, place // edge % edge, place % edge
+    return torch.stack((torch.zeros_like(place), *axes), dim=-1).int()
+
+
 class SparseConv(Work):
     """A submanifold convolution; its neighbours are looked for in every run, as for every new fragment.
+
+    Args:
+        edge: of the cube in which voxels are scattered; 0 is a surface.
 
     Attributes:
         coords, feats: the input, (n, 4) and (n, channels).
@@ -33,6 +43,7 @@ class SparseConv(Work):
         "small": {"voxels": 20_000, "channels": 32},
         "user": {"voxels": 200_000, "channels": 96},
         "forward": {"voxels": 20_000, "channels": 32, "backward": 0},
+        "scattered": {"voxels": 20_000, "channels": 64, "edge": 64},
     }
     reference_name = "dictionary of neighbours, 27 products"
     growth = {
@@ -40,10 +51,10 @@ class SparseConv(Work):
         "channels": {n: {"channels": n} for n in (16, 32, 64, 128)},
     }
 
-    def __init__(self, device: str, voxels: int, channels: int, backward: int = 1):
+    def __init__(self, device: str, voxels: int, channels: int, backward: int = 1, edge: int = 0):
         generator = torch.Generator().manual_seed(2)
         self.device, self.backward = device, bool(backward)
-        self.coords = surface_voxels(voxels).to(device)
+        self.coords = (scattered_voxels(voxels, edge) if edge else surface_voxels(voxels)).to(device)
         self.feats = torch.randn(voxels, channels, generator=generator).to(device)
         self.weight = torch.randn(27, channels, channels, generator=generator).to(device) / (27 * channels) ** 0.5
 
