@@ -1,9 +1,9 @@
 """Which input voxel meets which output voxel under which weight of a convolution's kernel."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
+import torch
 from jaxtyping import Int32, Int64
 from torch import Tensor
 
@@ -11,7 +11,7 @@ from toolbox.errors import UserError
 
 from .keys import MAX_REACH
 from .lookup import Offset
-from .neighbourhoods import Neighbourhoods, neighbourhoods, part_filled
+from .neighbourhoods import Neighbourhoods, neighbourhoods
 from .row_order import RowOrder
 from .voxels import VoxelFamily, VoxelSet
 
@@ -19,7 +19,7 @@ from .voxels import VoxelFamily, VoxelSet
 _REGION = 32768
 # Neighbourhoods multiply zeros, too, but neither gather nor add up pair by pair: they are faster where more than this
 # part of all neighbours is there, or more than such a part for every channel. As measured with 20,000 voxels.
-_MOST_FILLED, _FILLED_PER_CHANNEL = 0.55, 0.01
+_MOST_FILLED, _FILLED_PER_CHANNEL = 0.55, 0.008
 
 
 @dataclass(frozen=True)
@@ -101,31 +101,33 @@ def kernel_map(
     if spec.transposed:
         fine = family.finer(stride, spec.stride)
         forward = ConvSpec(spec.kernel_size, spec.stride, spec.dilation)
-        return _once(family, ("pairs", fine.stride, forward), lambda: _pairs(family, fine.stride, forward)).transposed()
-    voxels = family.levels[stride]
-    if _onto_itself(spec) and voxels.coords.device.type == "cpu":
-        offsets = _offsets(spec, stride)
-        filled = _once(family, ("filled", stride, spec), lambda: part_filled(voxels, offsets))
-        if filled >= _min_filled(*channels):
-            return _once(family, ("neighbourhoods", stride, spec), lambda: neighbourhoods(voxels, offsets))
-    return _once(family, ("pairs", stride, spec), lambda: _pairs(family, stride, spec))
+        return _strided(family, fine.stride, forward).transposed()
+    if spec.stride == 1 and spec.kernel_size % 2 == 1:
+        return _onto_itself(family, stride, spec, channels)
+    return _strided(family, stride, spec)
 
 
-def _once(family: VoxelFamily, key: tuple, build: Callable[[], Any]) -> Any:
-    if key not in family.cache:
-        family.cache[key] = build()
-    return family.cache[key]
+def _onto_itself(
+    family: VoxelFamily, stride: int, spec: ConvSpec, channels: tuple[int, int]
+) -> KernelMap | Neighbourhoods:
+    """Every offset has its opposite, as far from the end as it is from the beginning."""
+    voxels, cache, found = family.levels[stride], family.cache, None
+    filled = ("filled", stride, spec)
+    if filled not in cache:
+        found = voxels.in_order.surroundings(_offsets(spec, stride))
+        cache[filled] = int(torch.count_nonzero(found >= 0)) / max(found.numel(), 1)
+    whole = voxels.coords.device.type == "cpu" and cache[filled] >= _min_filled(*channels)
+    key = ("neighbourhoods" if whole else "pairs", stride, spec)
+    if key not in cache:
+        found = voxels.in_order.surroundings(_offsets(spec, stride)) if found is None else found
+        cache[key] = neighbourhoods(voxels.row_order, found) if whole else _mirrored_pairs(voxels, found)
+    return cache[key]
 
 
 def _min_filled(before: int, after: int) -> float:
     """The part of all neighbours from which on neighbourhoods are faster than pairs."""
     channels = 2 * before * after / (before + after)
     return min(_MOST_FILLED, _FILLED_PER_CHANNEL * channels)
-
-
-def _onto_itself(spec: ConvSpec) -> bool:
-    """Whether a set meets itself under offsets of which each has its opposite."""
-    return spec.stride == 1 and spec.kernel_size % 2 == 1
 
 
 def _offsets(spec: ConvSpec, stride: int) -> list[Offset]:
@@ -140,34 +142,38 @@ def _offsets(spec: ConvSpec, stride: int) -> list[Offset]:
     return offsets
 
 
-def _pairs(family: VoxelFamily, stride: int, spec: ConvSpec) -> KernelMap:
-    source = family.levels[stride]
-    target = source if spec.stride == 1 else family.coarser(stride, spec.stride)
-    # Of a set onto itself, an offset and its opposite have the same pairs, turned round: half of them are looked for.
-    onto_itself, offsets = _onto_itself(spec), _offsets(spec, stride)
-    wanted = offsets[: spec.volume // 2] if onto_itself else offsets
-    parts = _find_parts(source.in_order, target.in_order, wanted) if wanted else []
-    if onto_itself:
-        last = spec.volume - 1
-        parts = [part for k, here, there in parts for part in ((k, here, there), (last - k, there, here))]
-    identity = spec.volume // 2 if onto_itself else None
-    return KernelMap(parts, identity, source.row_order, target.row_order, len(source), len(target))
+def _mirrored_pairs(voxels: VoxelSet, found: Int32[Tensor, "n k"]) -> KernelMap:
+    """The pairs of an offset and of its opposite are the same, turned round: half of them are looked for."""
+    last, parts = found.shape[1] - 1, []
+    for start, rows in _regions(found):
+        for k, sources, targets in _parts(rows[:, : last // 2].T.contiguous(), start):
+            parts += [(k, sources, targets), (last - k, targets, sources)]
+    order = voxels.row_order
+    return KernelMap(parts, last // 2, order, order, len(voxels), len(voxels))
 
 
-def _find_parts(source: VoxelSet, target: VoxelSet, offsets: list[Offset]) -> list[Part]:
-    """Pairs of sets whose rows are in order."""
-    parts: list[Part] = []
-    for start, coords in _regions(target):
-        places = source.neighbours(coords, offsets)
-        there = places >= 0
-        counts = there.sum(dim=1).tolist()
-        sources, targets = places[there].long(), there.nonzero()[:, 1] + start
-        found = zip(range(len(offsets)), sources.split(counts), targets.split(counts), strict=True)
-        parts += [part for part in found if len(part[1])]
-    return parts
+def _strided(family: VoxelFamily, stride: int, spec: ConvSpec) -> KernelMap:
+    key = ("pairs", stride, spec)
+    if key not in family.cache:
+        source, offsets, parts = family.levels[stride], _offsets(spec, stride), []
+        target = source if spec.stride == 1 else family.coarser(stride, spec.stride)
+        for start, coords in _regions(target.in_order.coords):
+            parts += _parts(source.in_order.neighbours(coords, offsets), start)
+        orders = source.row_order, target.row_order
+        family.cache[key] = KernelMap(parts, None, *orders, len(source), len(target))
+    return family.cache[key]
 
 
-def _regions(voxels: VoxelSet) -> Iterator[tuple[int, Int32[Tensor, "r 4"]]]:
-    """Where each region begins, and its voxels."""
-    size = _REGION if voxels.coords.device.type == "cpu" else max(len(voxels), 1)
-    return zip(range(0, max(len(voxels), 1), size), voxels.coords.split(size), strict=True)
+def _regions(rows: Int32[Tensor, "n _"]) -> Iterator[tuple[int, Int32[Tensor, "r _"]]]:
+    """Where each region of output voxels begins, and its rows."""
+    size = _REGION if rows.device.type == "cpu" else max(len(rows), 1)
+    return zip(range(0, max(len(rows), 1), size), rows.split(size), strict=True)
+
+
+def _parts(places: Int32[Tensor, "k r"], start: int) -> list[Part]:
+    """The pairs of a region that begins at ``start``, from the places of its sources (-1: there is none)."""
+    there = places >= 0
+    counts = there.sum(dim=1).tolist()
+    sources, targets = places[there].long(), there.nonzero()[:, 1] + start
+    parts = zip(range(len(places)), sources.split(counts), targets.split(counts), strict=True)
+    return [part for part in parts if len(part[1])]
