@@ -43,9 +43,9 @@ def at_voxels(volume: Tensor, x: SparseTensor) -> Tensor:
 
 
 WAYS = {
-    "pairs of single voxels": (2.0, "toolbox.sparse.kernel_map._REGION", 1),
-    "pairs of 16 voxels": (2.0, "toolbox.sparse.kernel_map._REGION", 16),
-    "all pairs at once": (2.0, "toolbox.sparse.kernel_map._REGION", 8192),
+    "one pair or few": (2.0, "toolbox.sparse.kernel_map._PAIRS", 1),
+    "some 16 pairs": (2.0, "toolbox.sparse.kernel_map._PAIRS", 16),
+    "all pairs at once": (2.0, "toolbox.sparse.kernel_map._PAIRS", 8192),
     "blocks of single voxels": (0.0, "toolbox.sparse.backends.blockwise._BLOCK_BYTES", 1),
     "blocks of 16 voxels": (0.0, "toolbox.sparse.backends.blockwise._MAX_ROWS", 16),
     "one block": (0.0, "toolbox.sparse.backends.blockwise._MAX_ROWS", 4096),

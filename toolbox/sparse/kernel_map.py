@@ -15,8 +15,9 @@ from .neighbourhoods import Neighbourhoods, neighbourhoods
 from .row_order import RowOrder
 from .voxels import VoxelFamily, VoxelSet
 
-# Output voxels whose pairs are multiplied together on a CPU, so that what is made of them stays in its cache.
-_REGION = 32768
+# Pairs that are multiplied together on a CPU, so that what is made of them stays in its cache; and where the pairs are
+# few, output voxels.
+_PAIRS, _MOST_VOXELS = 12288, 65536
 # Neighbourhoods multiply zeros, too, but neither gather nor add up pair by pair: they are faster where more than this
 # part of all neighbours is there, or more than such a part for every channel. As measured with 20,000 voxels.
 _MOST_FILLED, _FILLED_PER_CHANNEL = 0.55, 0.008
@@ -120,7 +121,7 @@ def _onto_itself(
     key = ("neighbourhoods" if whole else "pairs", stride, spec)
     if key not in cache:
         found = voxels.in_order.surroundings(_offsets(spec, stride)) if found is None else found
-        cache[key] = neighbourhoods(voxels.row_order, found) if whole else _mirrored_pairs(voxels, found)
+        cache[key] = neighbourhoods(voxels.row_order, found) if whole else _mirrored_pairs(voxels, found, cache[filled])
     return cache[key]
 
 
@@ -142,10 +143,10 @@ def _offsets(spec: ConvSpec, stride: int) -> list[Offset]:
     return offsets
 
 
-def _mirrored_pairs(voxels: VoxelSet, found: Int32[Tensor, "n k"]) -> KernelMap:
+def _mirrored_pairs(voxels: VoxelSet, found: Int32[Tensor, "n k"], filled: float) -> KernelMap:
     """The pairs of an offset and of its opposite are the same, turned round: half of them are looked for."""
     last, parts = found.shape[1] - 1, []
-    for start, rows in _regions(found):
+    for start, rows in _regions(found, filled):
         for k, sources, targets in _parts(rows[:, : last // 2].T.contiguous(), start):
             parts += [(k, sources, targets), (last - k, targets, sources)]
     order = voxels.row_order
@@ -157,16 +158,18 @@ def _strided(family: VoxelFamily, stride: int, spec: ConvSpec) -> KernelMap:
     if key not in family.cache:
         source, offsets, parts = family.levels[stride], _offsets(spec, stride), []
         target = source if spec.stride == 1 else family.coarser(stride, spec.stride)
-        for start, coords in _regions(target.in_order.coords):
+        for start, coords in _regions(target.in_order.coords, 1.0):
             parts += _parts(source.in_order.neighbours(coords, offsets), start)
         orders = source.row_order, target.row_order
         family.cache[key] = KernelMap(parts, None, *orders, len(source), len(target))
     return family.cache[key]
 
 
-def _regions(rows: Int32[Tensor, "n _"]) -> Iterator[tuple[int, Int32[Tensor, "r _"]]]:
-    """Where each region of output voxels begins, and its rows."""
-    size = _REGION if rows.device.type == "cpu" else max(len(rows), 1)
+def _regions(rows: Int32[Tensor, "n _"], filled: float) -> Iterator[tuple[int, Int32[Tensor, "r _"]]]:
+    """Where each region of output voxels begins, and its rows, if such a part of all pairs is there."""
+    size = max(len(rows), 1)
+    if rows.device.type == "cpu":
+        size = int(_PAIRS / max(filled, _PAIRS / _MOST_VOXELS))
     return zip(range(0, max(len(rows), 1), size), rows.split(size), strict=True)
 
 
