@@ -102,16 +102,16 @@ def kernel_map(
     if spec.transposed:
         fine = family.finer(stride, spec.stride)
         forward = ConvSpec(spec.kernel_size, spec.stride, spec.dilation)
-        return _strided(family, fine.stride, forward).transposed()
+        return _pairs(family, fine.stride, forward).transposed()
     if spec.stride == 1 and spec.kernel_size % 2 == 1:
         return _onto_itself(family, stride, spec, channels)
-    return _strided(family, stride, spec)
+    return _pairs(family, stride, spec)
 
 
 def _onto_itself(
     family: VoxelFamily, stride: int, spec: ConvSpec, channels: tuple[int, int]
 ) -> KernelMap | Neighbourhoods:
-    """Every offset has its opposite, as far from the end as it is from the beginning."""
+    """The map of a set onto itself: each offset has its opposite, as far from the end as it is from the beginning."""
     voxels, cache, found = family.levels[stride], family.cache, None
     filled = ("filled", stride, spec)
     if filled not in cache:
@@ -153,7 +153,7 @@ def _mirrored_pairs(voxels: VoxelSet, found: Int32[Tensor, "n k"], filled: float
     return KernelMap(parts, last // 2, order, order, len(voxels), len(voxels))
 
 
-def _strided(family: VoxelFamily, stride: int, spec: ConvSpec) -> KernelMap:
+def _pairs(family: VoxelFamily, stride: int, spec: ConvSpec) -> KernelMap:
     key = ("pairs", stride, spec)
     if key not in family.cache:
         source, offsets, parts = family.levels[stride], _offsets(spec, stride), []
