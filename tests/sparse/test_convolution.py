@@ -234,8 +234,8 @@ def test_whole_neighbourhoods_where_zeros_cost_little(filled, channels, kind):
     assert [key[0] for key in x.family.cache if key[0] != "filled"] == [kind]
 
 
-def test_single_precision_is_as_good_as_its_rounding(scattered, way):
-    x, weight = scattered(channels=16), weights(ConvSpec(3), 16, 24).detach()
+def assert_rounding(x: SparseTensor, weight: Tensor) -> None:
+    """Single precision against double, forwards and backwards."""
     results = []
     for dtype in (torch.float64, torch.float32):
         feats, factors = (tensor.to(dtype, copy=True).requires_grad_() for tensor in (x.feats, weight))
@@ -244,6 +244,16 @@ def test_single_precision_is_as_good_as_its_rounding(scattered, way):
         results.append((out.double(), feats.grad.double(), factors.grad.double()))
     for exact, rounded in zip(*results, strict=True):
         assert (rounded - exact).abs().max() < 3e-6 * exact.abs().max()
+
+
+def test_single_precision_is_as_good_as_its_rounding(scattered, way):
+    assert_rounding(scattered(channels=16), weights(ConvSpec(3), 16, 24).detach())
+
+
+@pytest.mark.parametrize("min_filled", [0.0, 2.0])
+def test_products_that_are_large_enough_for_onednn_round_alike(scattered, min_filled, monkeypatch):
+    monkeypatch.setattr(kernel_map, "_min_filled", lambda *channels: min_filled)
+    assert_rounding(scattered(1300, channels=96, batch_size=8), weights(ConvSpec(3), 96, 80).detach())
 
 
 def test_on_several_levels_against_the_same_grid_scaled_down(scattered):

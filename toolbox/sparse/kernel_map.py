@@ -89,7 +89,7 @@ class KernelMap:
 def kernel_map(
     family: VoxelFamily, stride: int, spec: ConvSpec, channels: tuple[int, int]
 ) -> KernelMap | Neighbourhoods:
-    """The map of a convolution of a tensor of the given stride; it is built once per family.
+    """The map of a convolution of a tensor of the given stride; each kind is built once per family.
 
     Neighbourhoods where, on a CPU, a set meets itself and enough neighbours are there; otherwise pairs.
 
@@ -112,16 +112,21 @@ def _onto_itself(
     family: VoxelFamily, stride: int, spec: ConvSpec, channels: tuple[int, int]
 ) -> KernelMap | Neighbourhoods:
     """The map of a set onto itself: each offset has its opposite, as far from the end as it is from the beginning."""
-    voxels, cache, found = family.levels[stride], family.cache, None
-    filled = ("filled", stride, spec)
+    voxels, cache, offsets, half = family.levels[stride], family.cache, _offsets(spec, stride), spec.volume // 2
+    ordered, found, filled = voxels.in_order, None, ("filled", stride, spec)
     if filled not in cache:
-        found = voxels.in_order.surroundings(_offsets(spec, stride))
-        cache[filled] = int(torch.count_nonzero(found >= 0)) / max(found.numel(), 1)
+        found = ordered.surroundings(offsets[:half])
+        cache[filled] = (2 * int(torch.count_nonzero(found >= 0)) / max(len(voxels), 1) + 1) / spec.volume
     whole = voxels.coords.device.type == "cpu" and cache[filled] >= _min_filled(*channels)
     key = ("neighbourhoods" if whole else "pairs", stride, spec)
     if key not in cache:
-        found = voxels.in_order.surroundings(_offsets(spec, stride)) if found is None else found
-        cache[key] = neighbourhoods(voxels.row_order, found) if whole else _mirrored_pairs(voxels, found, cache[filled])
+        found = ordered.surroundings(offsets[:half]) if found is None else found
+        if whole:
+            own = torch.arange(len(voxels), dtype=found.dtype)[:, None]
+            found = torch.cat((found, own, ordered.surroundings(offsets[half + 1 :])), dim=1)
+            cache[key] = neighbourhoods(voxels.row_order, found)
+        else:
+            cache[key] = _mirrored_pairs(voxels, found, cache[filled])
     return cache[key]
 
 
@@ -143,14 +148,14 @@ def _offsets(spec: ConvSpec, stride: int) -> list[Offset]:
     return offsets
 
 
-def _mirrored_pairs(voxels: VoxelSet, found: Int32[Tensor, "n k"], filled: float) -> KernelMap:
-    """The pairs of an offset and of its opposite are the same, turned round: half of them are looked for."""
-    last, parts = found.shape[1] - 1, []
+def _mirrored_pairs(voxels: VoxelSet, found: Int32[Tensor, "n h"], filled: float) -> KernelMap:
+    """From the neighbours under the first half of the offsets: an opposite has the same pairs, turned round."""
+    half, parts = found.shape[1], []
     for start, rows in _regions(found, filled):
-        for k, sources, targets in _parts(rows[:, : last // 2].T.contiguous(), start):
-            parts += [(k, sources, targets), (last - k, targets, sources)]
+        for k, sources, targets in _parts(rows.T.contiguous(), start):
+            parts += [(k, sources, targets), (2 * half - k, targets, sources)]
     order = voxels.row_order
-    return KernelMap(parts, last // 2, order, order, len(voxels), len(voxels))
+    return KernelMap(parts, half, order, order, len(voxels), len(voxels))
 
 
 def _pairs(family: VoxelFamily, stride: int, spec: ConvSpec) -> KernelMap:

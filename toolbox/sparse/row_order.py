@@ -20,7 +20,8 @@ class RowOrder:
 
     @cached_property
     def _places(self) -> Int64[Tensor, " n"]:
-        return torch.empty_like(self.order).index_copy_(0, self.order, torch.arange(len(self.order)).to(self.order))
+        places = torch.arange(len(self.order), device=self.order.device)
+        return torch.empty_like(self.order).index_copy_(0, self.order, places)
 
     def sort(self, feats: Float[Tensor, "n c"], behind: int = 0) -> Float[Tensor, "_ c"]:
         """From rows to places, with so many rows of zeros behind the last."""

@@ -49,7 +49,8 @@ def gradients(
             in_feats[start : start + len(gathered)] = multiply(gathered, matrix)[: len(feats) - start]
         if needed[1]:
             own = around.order.part(feats, slice(start, start + len(gathered)))
-            own = F.pad(own, (0, 0, 0, len(gathered) - len(own)))
+            if len(own) < len(gathered):
+                own = F.pad(own, (0, 0, 0, len(gathered) - len(own)))
             in_weight += multiply(own.T, gathered)
     return (
         around.order.restore(in_feats) if needed[0] else None,

@@ -39,9 +39,9 @@ def multiply_transposed(a: Float[Tensor, "n k"], b: Float[Tensor, "n m"]) -> Flo
     pixels, gradient = (rows.view(1, len(rows), 1, -1).permute(0, 3, 1, 2) for rows in (b, a))
     kernel = a.new_empty(a.shape[1], b.shape[1], 1, 1)
     extent = [1, 1], [0, 0], [1, 1], False, [0, 0], 1
-    return torch.ops.aten.convolution_backward(gradient, pixels, kernel, None, *extent, [False, True, False])[1].view(
-        kernel.shape[:2]
-    )
+    wanted = [False, True, False]
+    _, product, _ = torch.ops.aten.convolution_backward(gradient, pixels, kernel, None, *extent, wanted)
+    return product.view(kernel.shape[:2])
 
 
 def _suit_onednn(a: Tensor, b: Tensor) -> bool:
