@@ -113,20 +113,20 @@ def _onto_itself(
 ) -> KernelMap | Neighbourhoods:
     """The map of a set onto itself: each offset has its opposite, as far from the end as it is from the beginning."""
     voxels, cache, offsets, half = family.levels[stride], family.cache, _offsets(spec, stride), spec.volume // 2
-    ordered, found, filled = voxels.in_order, None, ("filled", stride, spec)
+    on_cpu, found, filled = voxels.coords.device.type == "cpu", None, ("filled", stride, spec)
+    # For pairs half of the offsets are enough.
+    wanted = offsets if on_cpu else offsets[:half]
     if filled not in cache:
-        found = ordered.surroundings(offsets[:half])
-        cache[filled] = (2 * int(torch.count_nonzero(found >= 0)) / max(len(voxels), 1) + 1) / spec.volume
-    whole = voxels.coords.device.type == "cpu" and cache[filled] >= _min_filled(*channels)
+        found = voxels.in_order.surroundings(wanted)
+        cache[filled] = int(torch.count_nonzero(found >= 0)) / max(found.numel(), 1)
+    whole = on_cpu and cache[filled] >= _min_filled(*channels)
     key = ("neighbourhoods" if whole else "pairs", stride, spec)
     if key not in cache:
-        found = ordered.surroundings(offsets[:half]) if found is None else found
+        found = voxels.in_order.surroundings(wanted) if found is None else found
         if whole:
-            own = torch.arange(len(voxels), dtype=found.dtype)[:, None]
-            found = torch.cat((found, own, ordered.surroundings(offsets[half + 1 :])), dim=1)
             cache[key] = neighbourhoods(voxels.row_order, found)
         else:
-            cache[key] = _mirrored_pairs(voxels, found, cache[filled])
+            cache[key] = _mirrored_pairs(voxels, found[:, :half], cache[filled])
     return cache[key]
 
 

@@ -35,8 +35,8 @@ def neighbourhoods(order: RowOrder, found: Int32[Tensor, "n k"]) -> Neighbourhoo
     Args:
         order: of the set's rows.
         found: the places of each voxel's neighbours, -1 where there is none; see ``VoxelSet.surroundings``. The offset
-            to each has its opposite, which is as far from the end as it is from the beginning.
+            to each has its opposite, which is as far from the end as it is from the beginning. It is written over.
     """
     num = len(found)
-    table = F.pad(found.masked_fill(found < 0, num), (0, 0, 0, _MULTIPLE - num % _MULTIPLE), value=num)
+    table = F.pad(found.masked_fill_(found < 0, num), (0, 0, 0, _MULTIPLE - num % _MULTIPLE), value=num)
     return Neighbourhoods(table, order, num)
