@@ -9,6 +9,7 @@ from torch import Tensor
 
 from toolbox.errors import UserError
 from toolbox.sparse import Conv3d, ConvSpec, SparseTensor, batch, conv3d, from_dense, kernel_map, to_dense
+from toolbox.sparse.backends import torch_backend, weightwise
 
 GEOMETRIES = [
     ConvSpec(3),
@@ -42,22 +43,14 @@ def at_voxels(volume: Tensor, x: SparseTensor) -> Tensor:
     return volume.permute(0, 2, 3, 4, 1)[b, i, j, k]
 
 
-WAYS = {
-    "one pair or few": (2.0, "toolbox.sparse.kernel_map._PAIRS", 1),
-    "some 16 pairs": (2.0, "toolbox.sparse.kernel_map._PAIRS", 16),
-    "all pairs at once": (2.0, "toolbox.sparse.kernel_map._PAIRS", 8192),
-    "blocks of single voxels": (0.0, "toolbox.sparse.backends.blockwise._BLOCK_BYTES", 1),
-    "blocks of 16 voxels": (0.0, "toolbox.sparse.backends.blockwise._MAX_ROWS", 16),
-    "one block": (0.0, "toolbox.sparse.backends.blockwise._MAX_ROWS", 4096),
-}
-
-
-@pytest.fixture(params=WAYS)
+@pytest.fixture(params=["blocks of 1", "blocks of 16", "blocks of 256", "weight by weight"])
 def way(request, monkeypatch):
-    """Pairs of neighbours or whole neighbourhoods, from every output voxel alone to all at once."""
-    min_filled, size, value = WAYS[request.param]
-    monkeypatch.setattr(kernel_map, "_min_filled", lambda *channels: min_filled)
-    monkeypatch.setattr(size, value)
+    """Block by block, as on a CPU, or weight by weight, as elsewhere."""
+    if request.param == "weight by weight":
+        monkeypatch.setattr(kernel_map, "_in_blocks", lambda device: False)
+        monkeypatch.setattr(torch_backend, "_way", lambda device: weightwise)
+    else:
+        monkeypatch.setattr(kernel_map, "_BLOCK", int(request.param.split()[-1]))
 
 
 @pytest.mark.parametrize("spec", GEOMETRIES, ids=str)
@@ -220,18 +213,7 @@ def test_maps_are_built_once(scattered, way):
     for _ in range(3):
         y = conv3d(conv3d(x, weights(ConvSpec(3)), ConvSpec(3)), weights(ConvSpec(2, 2), 4), ConvSpec(2, 2))
         conv3d(y, weights(ConvSpec(2, 2, 1, True), 4), ConvSpec(2, 2, 1, True))
-    built = [key for key in x.family.cache if key[0] != "filled"]
-    assert sorted(key[2].kernel_size for key in built) == [2, 3]
-
-
-@pytest.mark.parametrize(
-    ("filled", "channels", "kind"), [(0.3, 8, "neighbourhoods"), (0.3, 96, "pairs"), (1.0, 96, "neighbourhoods")]
-)
-def test_whole_neighbourhoods_where_zeros_cost_little(filled, channels, kind):
-    mask = torch.rand(1, 19, 18, 17) < filled
-    x = from_dense(torch.randn(1, channels, 19, 18, 17), mask)
-    conv3d(x, weights(ConvSpec(3), channels, channels).float(), ConvSpec(3))
-    assert [key[0] for key in x.family.cache if key[0] != "filled"] == [kind]
+    assert sorted(key[2].kernel_size for key in x.family.cache) == [2, 3]
 
 
 def assert_rounding(x: SparseTensor, weight: Tensor) -> None:
@@ -248,12 +230,6 @@ def assert_rounding(x: SparseTensor, weight: Tensor) -> None:
 
 def test_single_precision_is_as_good_as_its_rounding(scattered, way):
     assert_rounding(scattered(channels=16), weights(ConvSpec(3), 16, 24).detach())
-
-
-@pytest.mark.parametrize("min_filled", [0.0, 2.0])
-def test_products_that_are_large_enough_for_onednn_round_alike(scattered, min_filled, monkeypatch):
-    monkeypatch.setattr(kernel_map, "_min_filled", lambda *channels: min_filled)
-    assert_rounding(scattered(1300, channels=96, batch_size=8), weights(ConvSpec(3), 96, 80).detach())
 
 
 def test_on_several_levels_against_the_same_grid_scaled_down(scattered):

@@ -76,9 +76,8 @@ def test_order_of_voxels(scattered):
     voxels = VoxelSet(coords)
     assert voxels.in_order.coords.tolist() == sorted(coords.tolist())
     assert voxels.in_order.in_order is voxels.in_order
-    feats = torch.randn(len(coords), 2)
-    assert torch.equal(voxels.row_order.sort(coords.float()), voxels.in_order.coords.float())
-    assert torch.equal(voxels.row_order.restore(voxels.row_order.sort(feats)), feats)
+    assert torch.equal(coords[voxels.order], voxels.in_order.coords)
+    assert voxels.in_order.order is None
 
 
 def test_voxels_far_apart_are_searched_and_not_put_into_a_table():

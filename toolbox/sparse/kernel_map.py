@@ -1,26 +1,26 @@
 """Which input voxel meets which output voxel under which weight of a convolution's kernel."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise
 
 import torch
-from jaxtyping import Int32, Int64
+import torch.nn.functional as F
+from jaxtyping import Float, Int32, Int64
 from torch import Tensor
 
 from toolbox.errors import UserError
 
+from .cpu.loops import group_pairs
+from .cpu.threads import run
 from .keys import MAX_REACH
 from .lookup import Offset
-from .neighbourhoods import Neighbourhoods, neighbourhoods
-from .row_order import RowOrder
 from .voxels import VoxelFamily, VoxelSet
 
-# Pairs that are multiplied together on a CPU, so that what is made of them stays in its cache; and where the pairs are
-# few, output voxels.
-_PAIRS, _MOST_VOXELS = 12288, 65536
-# Neighbourhoods multiply zeros, too, but neither gather nor add up pair by pair: they are faster where more than this
-# part of all neighbours is there, or more than such a part for every channel. As measured with 20,000 voxels.
-_MOST_FILLED, _FILLED_PER_CHANNEL = 0.55, 0.008
+# Output voxels of a block: few enough that their features stay in a processor's cache, and enough that most rows that
+# are multiplied together fill a tile.
+_BLOCK = 256
 
 
 @dataclass(frozen=True)
@@ -57,83 +57,102 @@ class ConvSpec:
         return [(x, y, z) for x in cells for y in cells for z in cells]
 
 
-Part = tuple[int, Int64[Tensor, " _"], Int64[Tensor, " _"]]
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs of rows of input and output, by block of output voxels, then by weight; each output row is in one block.
+
+    Attributes:
+        sources, targets: rows of input and output; no row comes twice under one weight.
+        starts: where the pairs of each block and weight begin, and the last end; on the CPU.
+        volume: number of weights.
+        num_targets: number of output rows.
+        identity: number of the weight under which each row meets itself, one after the other, in one block; or None.
+    """
+
+    sources: Int32[Tensor, " p"]
+    targets: Int32[Tensor, " p"]
+    starts: Int64[Tensor, " _"]
+    volume: int
+    num_targets: int
+    identity: int | None = None
+
+    def parts(self) -> Iterator[tuple[int, Int32[Tensor, " r"], Int32[Tensor, " r"]]]:
+        """Number of the weight, sources and targets of the pairs of each block and weight that has any."""
+        for place, (first, last) in enumerate(pairwise(self.starts.tolist())):
+            if first < last:
+                yield place % self.volume, self.sources[first:last], self.targets[first:last]
+
+
+class PairTable:
+    """Which voxels of a set meet which of another, the same or a coarser one, under which weight.
+
+    Args:
+        table: for each voxel of the coarser set the finer one under each weight, -1 where there is none; both counted
+            in the order (batch, x, y, z).
+        fine, coarse: the sets.
+        mirrored: it is one set, and each weight's opposite is as far from the last as it is from the first.
+    """
+
+    def __init__(self, table: Int32[Tensor, "m k"], fine: VoxelSet, coarse: VoxelSet, mirrored: bool):
+        self._table, self._fine, self._coarse, self.mirrored = table, fine, coarse, mirrored
+
+    @cached_property
+    def down(self) -> Pairs:
+        """From fine to coarse."""
+        return _grouped(self._table, self._fine, self._coarse)
+
+    @cached_property
+    def up(self) -> Pairs:
+        """From coarse to fine."""
+        count, volume = self._table.shape
+        behind = len(self._fine)  # a row for those that are not there
+        fine = self._table.masked_fill(self._table < 0, behind).long()
+        coarse = torch.arange(count, dtype=torch.int32, device=fine.device)[:, None].expand(-1, volume)
+        table = self._table.new_full((behind + 1, volume), -1).scatter_(0, fine, coarse)
+        return _grouped(table[:behind], self._coarse, self._fine)
 
 
 @dataclass(frozen=True)
 class KernelMap:
-    """Which voxels meet under which weight; places are rows in the order (batch, x, y, z).
+    """Which input voxel meets which output voxel under which weight of a convolution."""
 
-    Attributes:
-        parts: number of the weight, places in input and output of some pairs; no output voxel twice in one part. Parts
-            of one region follow one another.
-        identity: number of the weight under which every voxel meets itself, which is not in ``parts``; or None.
-        source_order, target_order: of the rows of input and output.
-        num_sources, num_targets: how many there are.
-    """
+    table: PairTable
+    transposed: bool
 
-    parts: list[Part]
-    identity: int | None
-    source_order: RowOrder
-    target_order: RowOrder
-    num_sources: int
-    num_targets: int
+    @property
+    def pairs(self) -> Pairs:
+        """From input to output."""
+        return self.table.up if self.transposed else self.table.down
 
-    def transposed(self) -> "KernelMap":
-        """The same pairs from output to input."""
-        turned = [(weight, targets, sources) for weight, sources, targets in self.parts]
-        orders = self.target_order, self.source_order
-        return KernelMap(turned, self.identity, *orders, self.num_targets, self.num_sources)
+    def back(self, weight: Float[Tensor, "k c_in c_out"]) -> tuple[Pairs, Float[Tensor, "k c_out c_in"]]:
+        """The pairs from output to input, and weights for them that take gradients back."""
+        weight = weight.transpose(1, 2)
+        if self.table.mirrored:
+            return self.table.down, weight.flip(0)
+        return self.table.down if self.transposed else self.table.up, weight
 
 
-def kernel_map(
-    family: VoxelFamily, stride: int, spec: ConvSpec, channels: tuple[int, int]
-) -> KernelMap | Neighbourhoods:
-    """The map of a convolution of a tensor of the given stride; each kind is built once per family.
-
-    Neighbourhoods where, on a CPU, a set meets itself and enough neighbours are there; otherwise pairs.
-
-    Args:
-        channels: of input and output.
+def kernel_map(family: VoxelFamily, stride: int, spec: ConvSpec) -> KernelMap:
+    """The map of a convolution of a tensor of the given stride; what it is made of is found once per family.
 
     Raises:
         UserError: the kernel reaches too far, or a transposed convolution has no finer voxels.
     """
     if spec.transposed:
-        fine = family.finer(stride, spec.stride)
-        forward = ConvSpec(spec.kernel_size, spec.stride, spec.dilation)
-        return _pairs(family, fine.stride, forward).transposed()
-    if spec.stride == 1 and spec.kernel_size % 2 == 1:
-        return _onto_itself(family, stride, spec, channels)
-    return _pairs(family, stride, spec)
+        stride = family.finer(stride, spec.stride).stride
+    key = ("pairs", stride, replace(spec, transposed=False))
+    if key not in family.cache:
+        family.cache[key] = _pair_table(family, stride, spec)
+    return KernelMap(family.cache[key], spec.transposed)
 
 
-def _onto_itself(
-    family: VoxelFamily, stride: int, spec: ConvSpec, channels: tuple[int, int]
-) -> KernelMap | Neighbourhoods:
-    """The map of a set onto itself: each offset has its opposite, as far from the end as it is from the beginning."""
-    voxels, cache, offsets, half = family.levels[stride], family.cache, _offsets(spec, stride), spec.volume // 2
-    on_cpu, found, filled = voxels.coords.device.type == "cpu", None, ("filled", stride, spec)
-    # For pairs half of the offsets are enough.
-    wanted = offsets if on_cpu else offsets[:half]
-    if filled not in cache:
-        found = voxels.in_order.surroundings(wanted)
-        cache[filled] = int(torch.count_nonzero(found >= 0)) / max(found.numel(), 1)
-    whole = on_cpu and cache[filled] >= _min_filled(*channels)
-    key = ("neighbourhoods" if whole else "pairs", stride, spec)
-    if key not in cache:
-        found = voxels.in_order.surroundings(wanted) if found is None else found
-        if whole:
-            cache[key] = neighbourhoods(voxels.row_order, found)
-        else:
-            cache[key] = _mirrored_pairs(voxels, found[:, :half], cache[filled])
-    return cache[key]
-
-
-def _min_filled(before: int, after: int) -> float:
-    """The part of all neighbours from which on neighbourhoods are faster than pairs."""
-    channels = 2 * before * after / (before + after)
-    return min(_MOST_FILLED, _FILLED_PER_CHANNEL * channels)
+def _pair_table(family: VoxelFamily, stride: int, spec: ConvSpec) -> PairTable:
+    fine, offsets = family.levels[stride], _offsets(spec, stride)
+    if spec.stride == 1:
+        return PairTable(fine.in_order.surroundings(offsets), fine, fine, spec.kernel_size % 2 == 1)
+    coarse = family.coarser(stride, spec.stride)
+    table = fine.in_order.neighbours(coarse.in_order.coords, offsets)
+    return PairTable(table.T, fine, coarse, mirrored=False)
 
 
 def _offsets(spec: ConvSpec, stride: int) -> list[Offset]:
@@ -148,40 +167,26 @@ def _offsets(spec: ConvSpec, stride: int) -> list[Offset]:
     return offsets
 
 
-def _mirrored_pairs(voxels: VoxelSet, found: Int32[Tensor, "n h"], filled: float) -> KernelMap:
-    """From the neighbours under the first half of the offsets: an opposite has the same pairs, turned round."""
-    half, parts = found.shape[1], []
-    for start, rows in _regions(found, filled):
-        for k, sources, targets in _parts(rows.T.contiguous(), start):
-            parts += [(k, sources, targets), (2 * half - k, targets, sources)]
-    order = voxels.row_order
-    return KernelMap(parts, half, order, order, len(voxels), len(voxels))
+def _grouped(table: Int32[Tensor, "m k"], sources: VoxelSet, targets: VoxelSet) -> Pairs:
+    """The pairs in a table of each target's source under each weight; see ``PairTable``."""
+    volume, identity = table.shape[1], None
+    if _in_blocks(table.device):
+        found = run(group_pairs, table.contiguous().numpy(), _BLOCK)
+        starts, source_places, target_places = map(torch.from_numpy, found)
+    else:
+        there = table.T >= 0
+        starts = F.pad(there.sum(dim=1).cumsum(dim=0), (1, 0)).cpu()
+        source_places, target_places = table.T[there], there.nonzero()[:, 1].int()
+        if sources is targets and volume % 2 and sources.order is None:
+            identity = volume // 2
+    rows = _rows(sources, source_places), _rows(targets, target_places)
+    return Pairs(*rows, starts, volume, len(targets), identity)
 
 
-def _pairs(family: VoxelFamily, stride: int, spec: ConvSpec) -> KernelMap:
-    key = ("pairs", stride, spec)
-    if key not in family.cache:
-        source, offsets, parts = family.levels[stride], _offsets(spec, stride), []
-        target = source if spec.stride == 1 else family.coarser(stride, spec.stride)
-        for start, coords in _regions(target.in_order.coords, 1.0):
-            parts += _parts(source.in_order.neighbours(coords, offsets), start)
-        orders = source.row_order, target.row_order
-        family.cache[key] = KernelMap(parts, None, *orders, len(source), len(target))
-    return family.cache[key]
+def _in_blocks(device: torch.device) -> bool:
+    return device.type == "cpu"
 
 
-def _regions(rows: Int32[Tensor, "n _"], filled: float) -> Iterator[tuple[int, Int32[Tensor, "r _"]]]:
-    """Where each region of output voxels begins, and its rows, if such a part of all pairs is there."""
-    size = max(len(rows), 1)
-    if rows.device.type == "cpu":
-        size = int(_PAIRS / max(filled, _PAIRS / _MOST_VOXELS))
-    return zip(range(0, max(len(rows), 1), size), rows.split(size), strict=True)
-
-
-def _parts(places: Int32[Tensor, "k r"], start: int) -> list[Part]:
-    """The pairs of a region that begins at ``start``, from the places of its sources (-1: there is none)."""
-    there = places >= 0
-    counts = there.sum(dim=1).tolist()
-    sources, targets = places[there].long(), there.nonzero()[:, 1] + start
-    parts = zip(range(len(places)), sources.split(counts), targets.split(counts), strict=True)
-    return [part for part in parts if len(part[1])]
+def _rows(voxels: VoxelSet, places: Int32[Tensor, " p"]) -> Int32[Tensor, " p"]:
+    """The rows of voxels that are counted in their set's order."""
+    return places if voxels.order is None else voxels.order.int().index_select(0, places)

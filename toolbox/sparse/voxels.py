@@ -11,7 +11,6 @@ from toolbox.errors import UserError
 
 from .keys import MAX_BATCH, MAX_COORDINATE, pack, unpack
 from .lookup import Offset, SortedLookup, TableLookup
-from .row_order import RowOrder
 
 
 def floor_to_stride(coords: Int32[Tensor, "n 4"], stride: int) -> Int32[Tensor, "n 4"]:
@@ -76,18 +75,16 @@ class VoxelSet:
         return self._lookup.surroundings(offsets)
 
     @cached_property
-    def row_order(self) -> RowOrder:
-        """How rows lie beside those of ``in_order``."""
+    def order(self) -> Int64[Tensor, " n"] | None:
+        """The row of each voxel of ``in_order``; None if that is the set itself."""
         self.check()
         keys = pack(self.coords)
-        return RowOrder(None if bool((keys[1:] >= keys[:-1]).all()) else torch.argsort(keys))
+        return None if bool((keys[1:] >= keys[:-1]).all()) else torch.argsort(keys)
 
     @cached_property
     def in_order(self) -> "VoxelSet":
         """The same voxels, sorted by (batch, x, y, z); itself if they are already."""
-        if self.row_order.order is None:
-            return self
-        return VoxelSet(self.coords.index_select(0, self.row_order.order), self.stride)
+        return self if self.order is None else VoxelSet(self.coords.index_select(0, self.order), self.stride)
 
     def same_voxels(self, other: "VoxelSet") -> bool:
         """Whether both have the same voxels in the same rows."""
