@@ -228,8 +228,13 @@ def assert_rounding(x: SparseTensor, weight: Tensor) -> None:
         assert (rounded - exact).abs().max() < 3e-6 * exact.abs().max()
 
 
-def test_single_precision_is_as_good_as_its_rounding(scattered, way):
-    assert_rounding(scattered(channels=16), weights(ConvSpec(3), 16, 24).detach())
+@pytest.mark.parametrize(("before", "after"), [(16, 24), (3, 1), (33, 50)])
+def test_single_precision_is_as_good_as_its_rounding(scattered, way, before, after):
+    assert_rounding(scattered(channels=before), weights(ConvSpec(3), before, after).detach())
+
+
+def test_single_precision_with_more_voxels_than_a_block_and_a_group_of_blocks(scattered):
+    assert_rounding(scattered(3000, channels=32, batch_size=16), weights(ConvSpec(3), 32, 96).detach())
 
 
 def test_on_several_levels_against_the_same_grid_scaled_down(scattered):
@@ -292,4 +297,17 @@ def test_results_repeat_to_the_bit(scattered, way):
         feats = x.feats.clone().requires_grad_()
         out = conv3d(SparseTensor(x.coords, feats), weight, ConvSpec(3)).feats
         runs.append((out, *torch.autograd.grad(out.square().sum(), (feats, weight))))
+    assert all(torch.equal(a, b) for a, b in itertools.zip_longest(*runs))
+
+
+def test_results_do_not_depend_on_the_number_of_threads(scattered):
+    x, weight, runs, before = scattered(600, 9, 4, torch.float32), torch.randn(27, 9, 20), [], torch.get_num_threads()
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        try:
+            leaves = x.feats.clone().requires_grad_(), weight.clone().requires_grad_()
+            out = conv3d(SparseTensor(x.coords, leaves[0]), leaves[1], ConvSpec(3)).feats
+            runs.append((out, *torch.autograd.grad(out, leaves, torch.ones_like(out))))
+        finally:
+            torch.set_num_threads(before)
     assert all(torch.equal(a, b) for a, b in itertools.zip_longest(*runs))

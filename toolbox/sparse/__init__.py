@@ -1,4 +1,4 @@
-"""Sparse 3D networks in plain PyTorch: voxels with features, convolutions on them, exchange with points."""
+"""Sparse 3D networks: voxels with features, convolutions on them, exchange with points."""
 
 from .backends import get_backend
 from .convolution import Conv3d, conv3d

@@ -66,7 +66,7 @@ class Pairs:
         starts: where the pairs of each block and weight begin, and the last end; on the CPU.
         volume: number of weights.
         num_targets: number of output rows.
-        identity: number of the weight under which each row meets itself, one after the other, in one block; or None.
+        identity: number of the weight under which every row meets itself, in one block; or None.
     """
 
     sources: Int32[Tensor, " p"]
@@ -83,53 +83,51 @@ class Pairs:
                 yield place % self.volume, self.sources[first:last], self.targets[first:last]
 
 
-class PairTable:
-    """Which voxels of a set meet which of another, the same or a coarser one, under which weight.
+class PairsBothWays:
+    """The pairs of the voxels of a set and those of another, the same or a coarser one.
 
     Args:
-        table: for each voxel of the coarser set the finer one under each weight, -1 where there is none; both counted
-            in the order (batch, x, y, z).
+        table: for each voxel of the coarser set, in its order, the row of the finer one under each weight, -1 where
+            there is none.
         fine, coarse: the sets.
         mirrored: it is one set, and each weight's opposite is as far from the last as it is from the first.
+
+    Attributes:
+        down: from fine to coarse.
     """
 
     def __init__(self, table: Int32[Tensor, "m k"], fine: VoxelSet, coarse: VoxelSet, mirrored: bool):
-        self._table, self._fine, self._coarse, self.mirrored = table, fine, coarse, mirrored
-
-    @cached_property
-    def down(self) -> Pairs:
-        """From fine to coarse."""
-        return _grouped(self._table, self._fine, self._coarse)
+        self.down, self.mirrored = _pairs(table, coarse, mirrored), mirrored
+        self._table, self._fine, self._coarse = None if mirrored else table, fine, coarse
 
     @cached_property
     def up(self) -> Pairs:
-        """From coarse to fine."""
-        count, volume = self._table.shape
+        """From coarse to fine, for sets that are not mirrored."""
         behind = len(self._fine)  # a row for those that are not there
         fine = self._table.masked_fill(self._table < 0, behind).long()
-        coarse = torch.arange(count, dtype=torch.int32, device=fine.device)[:, None].expand(-1, volume)
-        table = self._table.new_full((behind + 1, volume), -1).scatter_(0, fine, coarse)
-        return _grouped(table[:behind], self._coarse, self._fine)
+        coarse = self._coarse.order[:, None].expand_as(fine)
+        table = self._table.new_full((behind + 1, fine.shape[1]), -1).scatter_(0, fine, coarse)
+        return _pairs(table.index_select(0, self._fine.order), self._fine, mirrored=False)
 
 
 @dataclass(frozen=True)
 class KernelMap:
     """Which input voxel meets which output voxel under which weight of a convolution."""
 
-    table: PairTable
+    both: PairsBothWays
     transposed: bool
 
     @property
     def pairs(self) -> Pairs:
         """From input to output."""
-        return self.table.up if self.transposed else self.table.down
+        return self.both.up if self.transposed else self.both.down
 
     def back(self, weight: Float[Tensor, "k c_in c_out"]) -> tuple[Pairs, Float[Tensor, "k c_out c_in"]]:
         """The pairs from output to input, and weights for them that take gradients back."""
         weight = weight.transpose(1, 2)
-        if self.table.mirrored:
-            return self.table.down, weight.flip(0)
-        return self.table.down if self.transposed else self.table.up, weight
+        if self.both.mirrored:
+            return self.both.down, weight.flip(0)
+        return (self.both.down if self.transposed else self.both.up), weight
 
 
 def kernel_map(family: VoxelFamily, stride: int, spec: ConvSpec) -> KernelMap:
@@ -142,17 +140,17 @@ def kernel_map(family: VoxelFamily, stride: int, spec: ConvSpec) -> KernelMap:
         stride = family.finer(stride, spec.stride).stride
     key = ("pairs", stride, replace(spec, transposed=False))
     if key not in family.cache:
-        family.cache[key] = _pair_table(family, stride, spec)
+        family.cache[key] = _both_ways(family, stride, spec)
     return KernelMap(family.cache[key], spec.transposed)
 
 
-def _pair_table(family: VoxelFamily, stride: int, spec: ConvSpec) -> PairTable:
+def _both_ways(family: VoxelFamily, stride: int, spec: ConvSpec) -> PairsBothWays:
     fine, offsets = family.levels[stride], _offsets(spec, stride)
     if spec.stride == 1:
-        return PairTable(fine.in_order.surroundings(offsets), fine, fine, spec.kernel_size % 2 == 1)
+        return PairsBothWays(fine.surroundings(offsets), fine, fine, mirrored=spec.kernel_size % 2 == 1)
     coarse = family.coarser(stride, spec.stride)
-    table = fine.in_order.neighbours(coarse.in_order.coords, offsets)
-    return PairTable(table.T, fine, coarse, mirrored=False)
+    table = fine.neighbours(coarse.coords.index_select(0, coarse.order), offsets)
+    return PairsBothWays(table.T.contiguous(), fine, coarse, mirrored=False)
 
 
 def _offsets(spec: ConvSpec, stride: int) -> list[Offset]:
@@ -167,26 +165,17 @@ def _offsets(spec: ConvSpec, stride: int) -> list[Offset]:
     return offsets
 
 
-def _grouped(table: Int32[Tensor, "m k"], sources: VoxelSet, targets: VoxelSet) -> Pairs:
-    """The pairs in a table of each target's source under each weight; see ``PairTable``."""
-    volume, identity = table.shape[1], None
+def _pairs(table: Int32[Tensor, "m k"], targets: VoxelSet, mirrored: bool) -> Pairs:
+    """The pairs in a table of each target's source under each weight; see ``PairsBothWays``."""
+    volume = table.shape[1]
     if _in_blocks(table.device):
-        found = run(group_pairs, table.contiguous().numpy(), _BLOCK)
-        starts, source_places, target_places = map(torch.from_numpy, found)
-    else:
-        there = table.T >= 0
-        starts = F.pad(there.sum(dim=1).cumsum(dim=0), (1, 0)).cpu()
-        source_places, target_places = table.T[there], there.nonzero()[:, 1].int()
-        if sources is targets and volume % 2 and sources.order is None:
-            identity = volume // 2
-    rows = _rows(sources, source_places), _rows(targets, target_places)
-    return Pairs(*rows, starts, volume, len(targets), identity)
+        starts, *rows = run(group_pairs, table.numpy(), targets.order.numpy(), _BLOCK)
+        return Pairs(*map(torch.from_numpy, rows), torch.from_numpy(starts), volume, len(targets))
+    there = table.T >= 0
+    starts = F.pad(there.sum(dim=1).cumsum(dim=0), (1, 0)).cpu()
+    rows = table.T[there], targets.order.index_select(0, there.nonzero()[:, 1])
+    return Pairs(*rows, starts, volume, len(targets), volume // 2 if mirrored else None)
 
 
 def _in_blocks(device: torch.device) -> bool:
     return device.type == "cpu"
-
-
-def _rows(voxels: VoxelSet, places: Int32[Tensor, " p"]) -> Int32[Tensor, " p"]:
-    """The rows of voxels that are counted in their set's order."""
-    return places if voxels.order is None else voxels.order.int().index_select(0, places)

@@ -1,5 +1,7 @@
 """Which row a voxel has: from a table of all cells of the box around the voxels, or by search where that is large."""
 
+from functools import cached_property
+
 import torch
 from jaxtyping import Bool, Int32, Int64
 from torch import Tensor
@@ -57,11 +59,17 @@ class TableLookup:
         return self._at(torch.stack([x[i] + y[j] + z[k] for i, j, k in offsets]))
 
     def surroundings(self, offsets: list[Offset]) -> Int32[Tensor, "n k"]:
-        """The neighbours of the voxels of the set itself."""
+        """The neighbours of the voxels of the set itself, in their order."""
         if max(abs(step) for offset in offsets for step in offset) > self._stride:
-            return self.neighbours(self._coords, offsets).T.contiguous()
+            return self.neighbours(self._coords.index_select(0, self.order), offsets).T.contiguous()
         steps = [sum(o // self._stride * s for o, s in zip(offset, self._steps[1:], strict=True)) for offset in offsets]
-        return self._at(self._own[:, None] + torch.tensor(steps, dtype=torch.int32, device=self._own.device))
+        own = self._own.index_select(0, self.order)
+        return self._at(own[:, None] + torch.tensor(steps, dtype=torch.int32, device=self._own.device))
+
+    @cached_property
+    def order(self) -> Int32[Tensor, " n"]:
+        """The rows, sorted by (batch, x, y, z)."""
+        return self._table[self._table >= 0]
 
     def _at(self, places: Int32[Tensor, "*q"]) -> Int32[Tensor, "*q"]:
         return self._table.index_select(0, places.flatten()).view(places.shape)
@@ -117,8 +125,13 @@ class SortedLookup:
         return torch.stack([found[offset] for offset in offsets])
 
     def surroundings(self, offsets: list[Offset]) -> Int32[Tensor, "n k"]:
-        """The neighbours of the voxels of the set itself."""
-        return self.neighbours(self._coords, offsets).T.contiguous()
+        """The neighbours of the voxels of the set itself, in their order."""
+        return self.neighbours(self._coords.index_select(0, self.order), offsets).T.contiguous()
+
+    @cached_property
+    def order(self) -> Int32[Tensor, " n"]:
+        """The rows, sorted by (batch, x, y, z)."""
+        return self._rows[:-1]
 
     def _in_columns(self, offsets: list[Offset]) -> list[list[Offset]]:
         columns: list[list[Offset]] = []

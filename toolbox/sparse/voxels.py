@@ -64,7 +64,7 @@ class VoxelSet:
         return self._lookup.neighbours(coords, offsets)
 
     def surroundings(self, offsets: list[Offset]) -> Int32[Tensor, "n k"]:
-        """The rows of the voxels that lie (x, y, z) away from each voxel of the set, -1 where there is none.
+        """The rows of the voxels that lie (x, y, z) away from each voxel, in their ``order``; -1 where there is none.
 
         Args:
             offsets: multiples of the stride.
@@ -74,17 +74,14 @@ class VoxelSet:
         """
         return self._lookup.surroundings(offsets)
 
-    @cached_property
-    def order(self) -> Int64[Tensor, " n"] | None:
-        """The row of each voxel of ``in_order``; None if that is the set itself."""
-        self.check()
-        keys = pack(self.coords)
-        return None if bool((keys[1:] >= keys[:-1]).all()) else torch.argsort(keys)
+    @property
+    def order(self) -> Int32[Tensor, " n"]:
+        """The rows, sorted by (batch, x, y, z) of their voxels.
 
-    @cached_property
-    def in_order(self) -> "VoxelSet":
-        """The same voxels, sorted by (batch, x, y, z); itself if they are already."""
-        return self if self.order is None else VoxelSet(self.coords.index_select(0, self.order), self.stride)
+        Raises:
+            UserError: see ``find``.
+        """
+        return self._lookup.order
 
     def same_voxels(self, other: "VoxelSet") -> bool:
         """Whether both have the same voxels in the same rows."""

@@ -1,4 +1,4 @@
-"""Who computes sparse convolutions: plain PyTorch, or a library with kernels of its own.
+"""Who computes sparse convolutions: the toolbox itself, or a library with kernels of its own.
 
 A backend gets features, weights in the toolbox's layout and the geometry, and gives features in the toolbox's order
 of rows. All else (normalisation, pooling, exchange with points) is plain PyTorch for every backend.

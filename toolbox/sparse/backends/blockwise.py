@@ -20,15 +20,14 @@ def convolve(
     feats: Float[Tensor, "n c_in"], weight: Float[Tensor, "k c_in c_out"], pairs: Pairs
 ) -> Float[Tensor, "m c_out"]:
     """The sum over each output voxel's pairs of features times weight."""
-    dtype, (volume, before, after) = _computed(feats.dtype), weight.shape
+    dtype, volume, after = _computed(feats.dtype), weight.shape[0], weight.shape[2]
     tile = Tile.fitting(torch.finfo(dtype).bits, after)
-    panels = -(-after // tile.columns)
-    weight = F.pad(weight.to(dtype), (0, panels * tile.columns - after)).view(volume, before, panels, tile.columns)
-    weight = weight.transpose(1, 2).reshape(volume * panels, before, tile.columns)
-    out = torch.zeros(pairs.num_targets, panels * tile.columns, dtype=dtype)
+    weight = _padded(weight.to(dtype), tile.columns)
+    out = torch.zeros(pairs.num_targets, weight.shape[2], dtype=dtype)
+    weight = weight.unflatten(2, (-1, tile.columns)).transpose(1, 2).flatten(0, 1)
     arrays = _arrays(feats.to(dtype), weight, pairs.sources, pairs.targets, pairs.starts, out)
     run(products(tile), *arrays, volume)
-    return out[:, :after].to(feats.dtype)
+    return out[:, :after].to(feats.dtype).contiguous()
 
 
 def gradients(
@@ -54,10 +53,7 @@ def _outer_products(
     """Of features and gradient, summed over the pairs of each weight."""
     dtype, before, after = _computed(feats.dtype), feats.shape[1], grad.shape[1]
     tile = Tile.fitting(torch.finfo(dtype).bits, after)
-    feats, grad = (
-        F.pad(rows.to(dtype), (0, -rows.shape[1] % multiple))
-        for rows, multiple in ((feats, tile.rows), (grad, tile.columns))
-    )
+    feats, grad = _padded(feats.to(dtype), tile.rows), _padded(grad.to(dtype), tile.columns)
     out = torch.zeros(pairs.volume, feats.shape[1], grad.shape[1], dtype=dtype)
     # Threads share the weights and, where these are few, groups of channels.
     groups = -(-_PARTS * torch.get_num_threads() // pairs.volume)
@@ -65,6 +61,12 @@ def _outer_products(
     arrays = _arrays(feats, pairs.sources, grad, pairs.targets, pairs.starts, out)
     run(outer_products(tile), *arrays, _BLOCKS, channels)
     return out[:, :before, :after]
+
+
+def _padded(rows: Float[Tensor, "*n c"], multiple: int) -> Float[Tensor, "*n p"]:
+    """With columns of zeros up to a multiple."""
+    missing = -rows.shape[-1] % multiple
+    return F.pad(rows, (0, missing)) if missing else rows
 
 
 def _computed(dtype: torch.dtype) -> torch.dtype:

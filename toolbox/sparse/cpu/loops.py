@@ -13,12 +13,13 @@ from numba import prange
 from .tiles import Tile, multiply_columns, multiply_rows
 
 
-def group_pairs(table, block):
+def group_pairs(table, rows, block):
     """The pairs in a table of each target's source under each weight.
 
     Args:
         table: (targets, volume), int32; -1 where there is none.
-        block: how many targets are in one.
+        rows: the row of each target of the table, int32.
+        block: how many targets that follow one another are in one.
 
     Returns:
         starts (int64), sources and targets (int32).
@@ -27,18 +28,18 @@ def group_pairs(table, block):
     blocks = (count + block - 1) // block
     starts = np.zeros(blocks * volume + 1, np.int64)
     for number in prange(blocks):
-        for row in range(number * block, min((number + 1) * block, count)):
+        for target in range(number * block, min((number + 1) * block, count)):
             for weight in range(volume):
-                starts[number * volume + weight + 1] += table[row, weight] >= 0
+                starts[number * volume + weight + 1] += table[target, weight] >= 0
     for place in range(blocks * volume):
         starts[place + 1] += starts[place]
     sources, targets = np.empty(starts[-1], np.int32), np.empty(starts[-1], np.int32)
     for number in prange(blocks):
         free = starts[number * volume : (number + 1) * volume].copy()
-        for row in range(number * block, min((number + 1) * block, count)):
+        for target in range(number * block, min((number + 1) * block, count)):
             for weight in range(volume):
-                if table[row, weight] >= 0:
-                    sources[free[weight]], targets[free[weight]] = table[row, weight], row
+                if table[target, weight] >= 0:
+                    sources[free[weight]], targets[free[weight]] = table[target, weight], rows[target]
                     free[weight] += 1
     return starts, sources, targets
 

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import os
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +10,10 @@ from typing import Any
 import numba
 import torch
 
-# Of the kinds of threads that Numba can have, the plainest serves one caller at a time.
+# OpenMP's are PyTorch's own threads, where both find one library; others would wait for cores that PyTorch's still hold.
+if "NUMBA_THREADING_LAYER_PRIORITY" not in os.environ:
+    numba.config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]
+# The last of these serves one caller at a time.
 _LOCK = threading.Lock()
 
 
