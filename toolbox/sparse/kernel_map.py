@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int32, Int64
 from torch import Tensor
 
+from toolbox.compiled.threads import run
 from toolbox.errors import UserError
 
 from .cpu.loops import group_pairs
-from .cpu.threads import run
 from .keys import MAX_REACH
 from .lookup import Offset
 from .voxels import VoxelFamily, VoxelSet

@@ -1,1 +1,1 @@
-"""Loops of sparse convolutions on a CPU, compiled at their first use by Numba, which brings its compiler along."""
+"""Loops of sparse convolutions on a CPU."""

@@ -1,22 +1,16 @@
-"""Matrix products of a few rows, gathered by their numbers, that stay in the processor's registers.
-
-Numba has no type for vectors: these functions are written in the language of its compiler (LLVM), which makes vectors
-of what the processor has. Everything around them is plain Numba.
-"""
+"""Matrix products of a few rows, gathered by their numbers, that stay in the processor's registers."""
 
 import functools
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import llvmlite.binding
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
-_INDEX = ir.IntType(64)
-_FLOATS = {32: ir.FloatType(), 64: ir.DoubleType()}
+from toolbox.compiled.vectors import INDEX, Vectors, opened
 
 
 class Registers(NamedTuple):
@@ -74,25 +68,26 @@ def multiply_rows(tile: Tile) -> Callable:
         signature = types.void(feats, sources, weights, panel, out, targets, column, first, last)
 
         def generate(context, builder, signature, arguments):
-            feats, sources, weights, panel, out, targets, column, first, last = _opened(
+            feats, sources, weights, panel, out, targets, column, first, last = opened(
                 context, builder, signature, arguments
             )
-            emit = _Emitter(builder, tile)
-            pairs = [emit.at_most(builder.add(first, _INDEX(row)), last) for row in range(tile.rows)]
-            rows = [feats.place(builder, sources.index(builder, pair)) for pair in pairs]
-            channels = feats.shape[1]
-            matrix = weights.place(builder, panel)
+            pairs = [builder.add(first, INDEX(row)) for row in range(tile.rows)]
+            there = [builder.icmp_signed("<", pair, last) for pair in pairs]
+            # The last pair stands for those that are not there.
+            known = [
+                builder.select(is_there, pair, builder.sub(last, INDEX(1)))
+                for is_there, pair in zip(there, pairs, strict=True)
+            ]
+            rows, matrix = [feats.place(sources.index(pair)) for pair in known], weights.place(panel)
 
-            def step(channel: ir.Value) -> tuple[list[ir.Value], list[ir.Value]]:
-                vector = builder.gep(matrix, [builder.mul(channel, _INDEX(tile.columns))])
-                return [builder.load(builder.gep(row, [channel])) for row in rows], emit.vectors(vector)
+            def step(channel: ir.Value) -> tuple[list[ir.Value], ir.Value]:
+                vectors = builder.gep(matrix, [builder.mul(channel, INDEX(tile.columns))])
+                return [builder.load(builder.gep(row, [channel])) for row in rows], vectors
 
-            sums = emit.sum_products(channels, step)
-            for row, pair in enumerate(sums):
-                place = builder.add(first, _INDEX(row))
-                with builder.if_then(builder.icmp_signed("<", place, last)):
-                    start = out.place(builder, targets.index(builder, place))
-                    emit.add(pair, builder.gep(start, [column]))
+            sums = _sum_products(builder, tile, feats.shape[1], step)
+            for pair, is_there, total in zip(pairs, there, sums, strict=True):
+                with builder.if_then(is_there):
+                    _add(builder, tile, total, builder.gep(out.place(targets.index(pair)), [column]))
             return context.get_dummy_value()
 
         return signature, generate
@@ -114,23 +109,21 @@ def multiply_columns(tile: Tile) -> Callable:
         signature = types.void(feats, sources, channel, grad, targets, column, out, number, first, last)
 
         def generate(context, builder, signature, arguments):
-            feats, sources, channel, grad, targets, column, out, number, first, last = _opened(
+            feats, sources, channel, grad, targets, column, out, number, first, last = opened(
                 context, builder, signature, arguments
             )
-            emit = _Emitter(builder, tile)
 
-            def step(index: ir.Value) -> tuple[list[ir.Value], list[ir.Value]]:
+            def step(index: ir.Value) -> tuple[list[ir.Value], ir.Value]:
                 pair = builder.add(first, index)
-                row = builder.gep(feats.place(builder, sources.index(builder, pair)), [channel])
-                vector = builder.gep(grad.place(builder, targets.index(builder, pair)), [column])
-                factors = [builder.load(builder.gep(row, [_INDEX(i)])) for i in range(tile.rows)]
-                return factors, emit.vectors(vector)
+                row = builder.gep(feats.place(sources.index(pair)), [channel])
+                vectors = builder.gep(grad.place(targets.index(pair)), [column])
+                return [builder.load(builder.gep(row, [INDEX(i)])) for i in range(tile.rows)], vectors
 
-            sums = emit.sum_products(builder.sub(last, first), step)
-            matrix = out.place(builder, number)
-            for row, products in enumerate(sums):
-                place = builder.mul(builder.add(channel, _INDEX(row)), out.shape[2])
-                emit.add(products, builder.gep(matrix, [builder.add(place, column)]))
+            sums = _sum_products(builder, tile, builder.sub(last, first), step)
+            matrix = out.place(number)
+            for row, total in enumerate(sums):
+                place = builder.mul(builder.add(channel, INDEX(row)), out.shape[2])
+                _add(builder, tile, total, builder.gep(matrix, [builder.add(place, column)]))
             return context.get_dummy_value()
 
         return signature, generate
@@ -138,97 +131,42 @@ def multiply_columns(tile: Tile) -> Callable:
     return function
 
 
-class _Array:
-    """A contiguous array inside a function."""
+def _sum_products(
+    builder: ir.IRBuilder, tile: Tile, count: ir.Value, step: Callable[[ir.Value], tuple[list[ir.Value], ir.Value]]
+) -> list[list[ir.Value]]:
+    """The sum over 0 <= i < count of the products of each number and each vector.
 
-    def __init__(self, context, builder: ir.IRBuilder, kind: types.Array, value: ir.Value):
-        array = context.make_array(kind)(context, builder, value)
-        self.data, self.shape = array.data, cgutils.unpack_tuple(builder, array.shape)
-
-    def place(self, builder: ir.IRBuilder, index: ir.Value) -> ir.Value:
-        """The address of an element of the first axis."""
-        size = functools.reduce(builder.mul, self.shape[1:], index)
-        return builder.gep(self.data, [size])
-
-    def index(self, builder: ir.IRBuilder, place: ir.Value) -> ir.Value:
-        """An element, as an index."""
-        return builder.sext(builder.load(builder.gep(self.data, [place])), _INDEX)
-
-
-def _opened(context, builder: ir.IRBuilder, signature, arguments: Sequence[ir.Value]) -> list:
-    """Arguments with arrays opened, and numbers as indices."""
-    return [
-        _Array(context, builder, kind, value)
-        if isinstance(kind, types.Array)
-        else context.cast(builder, value, kind, types.int64)
-        for kind, value in zip(signature.args, arguments, strict=True)
+    Args:
+        step: gives the numbers of i, ``tile.rows``, and the address of the vectors, ``tile.vectors``.
+    """
+    kind = Vectors(builder, tile.bits, tile.lanes)
+    before, loop, after = builder.block, builder.append_basic_block(), builder.append_basic_block()
+    builder.branch(loop)
+    builder.position_at_end(loop)
+    index = builder.phi(INDEX)
+    sums = [[builder.phi(kind.type) for _ in range(tile.vectors)] for _ in range(tile.rows)]
+    numbers, start = step(index)
+    vectors = [kind.load(start, i * tile.lanes) for i in range(tile.vectors)]
+    factors = [kind.splat(number) for number in numbers]
+    totals = [
+        [kind.multiply_add(factor, vector, total) for vector, total in zip(vectors, row, strict=True)]
+        for factor, row in zip(factors, sums, strict=True)
     ]
+    following = builder.add(index, INDEX(1))
+    index.add_incoming(INDEX(0), before)
+    index.add_incoming(following, loop)
+    for row, results in zip(sums, totals, strict=True):
+        for total, result in zip(row, results, strict=True):
+            total.add_incoming(kind.zero, before)
+            total.add_incoming(result, loop)
+    builder.cbranch(builder.icmp_signed("<", following, count), loop, after)
+    builder.position_at_end(after)
+    return totals
 
 
-class _Emitter:
-    """Writes instructions on vectors."""
-
-    def __init__(self, builder: ir.IRBuilder, tile: Tile):
-        self._builder, self._tile = builder, tile
-        self._vector, self._align = ir.VectorType(_FLOATS[tile.bits], tile.lanes), tile.bits // 8
-
-    def at_most(self, index: ir.Value, end: ir.Value) -> ir.Value:
-        """The index, or the last one before ``end``."""
-        inside = self._builder.icmp_signed("<", index, end)
-        return self._builder.select(inside, index, self._builder.sub(end, _INDEX(1)))
-
-    def vectors(self, start: ir.Value) -> list[ir.Value]:
-        """Those of one row, from memory."""
-        return [self._load(address) for address in self._addresses(start)]
-
-    def add(self, vectors: list[ir.Value], start: ir.Value) -> None:
-        """Add to a row in memory."""
-        for vector, address in zip(vectors, self._addresses(start), strict=True):
-            total = self._builder.fadd(self._load(address), vector)
-            self._builder.store(total, address).align = self._align
-
-    def sum_products(
-        self, count: ir.Value, step: Callable[[ir.Value], tuple[list[ir.Value], list[ir.Value]]]
-    ) -> list[list[ir.Value]]:
-        """The sum over 0 <= i < count of the products of each number and each vector that ``step(i)`` gives."""
-        builder, tile = self._builder, self._tile
-        before, loop, after = builder.block, builder.append_basic_block(), builder.append_basic_block()
-        builder.branch(loop)
-        builder.position_at_end(loop)
-        index = builder.phi(_INDEX)
-        sums = [[builder.phi(self._vector) for _ in range(tile.vectors)] for _ in range(tile.rows)]
-        factors, vectors = step(index)
-        totals = [
-            [self._multiply_add(factor, vector, total) for vector, total in zip(vectors, row, strict=True)]
-            for factor, row in zip(map(self._splat, factors), sums, strict=True)
-        ]
-        following = builder.add(index, _INDEX(1))
-        index.add_incoming(_INDEX(0), before)
-        index.add_incoming(following, loop)
-        for row, results in zip(sums, totals, strict=True):
-            for total, result in zip(row, results, strict=True):
-                total.add_incoming(ir.Constant(self._vector, [0.0] * tile.lanes), before)
-                total.add_incoming(result, loop)
-        builder.cbranch(builder.icmp_signed("<", following, count), loop, after)
-        builder.position_at_end(after)
-        return totals
-
-    def _addresses(self, start: ir.Value) -> list[ir.Value]:
-        places = (self._builder.gep(start, [_INDEX(i * self._tile.lanes)]) for i in range(self._tile.vectors))
-        return [self._builder.bitcast(place, self._vector.as_pointer()) for place in places]
-
-    def _load(self, address: ir.Value) -> ir.Value:
-        vector = self._builder.load(address)
-        vector.align = self._align
-        return vector
-
-    def _splat(self, number: ir.Value) -> ir.Value:
-        undefined, first = ir.Constant(self._vector, ir.Undefined), ir.IntType(32)(0)
-        lanes = ir.Constant(ir.VectorType(ir.IntType(32), self._tile.lanes), [0] * self._tile.lanes)
-        return self._builder.shuffle_vector(self._builder.insert_element(undefined, number, first), undefined, lanes)
-
-    def _multiply_add(self, factor: ir.Value, vector: ir.Value, total: ir.Value) -> ir.Value:
-        kind = ir.FunctionType(self._vector, [self._vector] * 3)
-        name = f"llvm.fmuladd.v{self._tile.lanes}f{self._tile.bits}"
-        function = cgutils.get_or_insert_function(self._builder.module, kind, name)
-        return self._builder.call(function, [factor, vector, total])
+def _add(builder: ir.IRBuilder, tile: Tile, vectors: list[ir.Value], start: ir.Value) -> None:
+    """Add a row to one in memory."""
+    kind = Vectors(builder, tile.bits, tile.lanes)
+    for place, vector in enumerate(vectors):
+        offset = place * tile.lanes
+        kind.store(builder.fadd(kind.load(start, offset), vector), start, offset)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from toolbox.sparse.cpu.threads import run
+from toolbox.compiled.threads import run
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from typing import Any
 import numba
 import torch
 
-# OpenMP's are PyTorch's own threads, where both find one library; others would wait for cores that PyTorch's still hold.
+# OpenMP's are PyTorch's own threads, where both find one library; others would wait for cores that those still hold.
 if "NUMBA_THREADING_LAYER_PRIORITY" not in os.environ:
     numba.config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]
 # The last of these serves one caller at a time.
