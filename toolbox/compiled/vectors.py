@@ -32,15 +32,15 @@ class Array:
         return self._builder.sext(self._builder.load(self._builder.gep(self.data, [place])), INDEX)
 
 
-def opened(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Sequence[ir.Value]) -> list:
-    """A function's arguments: arrays as ``Array``, whole numbers as indices, others as they are."""
+def opened(
+    context: Any, builder: ir.IRBuilder, signature: Any, arguments: Sequence[ir.Value], skipped: int
+) -> list[Array | ir.Value]:
+    """Arguments of a function, arrays as ``Array`` and whole numbers as indices, without the first ones."""
     return [
         Array(context, builder, kind, value)
         if isinstance(kind, types.Array)
         else context.cast(builder, value, kind, types.int64)
-        if isinstance(kind, types.Integer)
-        else value
-        for kind, value in zip(signature.args, arguments, strict=True)
+        for kind, value in list(zip(signature.args, arguments, strict=True))[skipped:]
     ]
 
 

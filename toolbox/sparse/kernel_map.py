@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int32, Int64
 from torch import Tensor
 
-from toolbox.compiled.threads import run
+from toolbox.compiled.run import run
 from toolbox.errors import UserError
 
 from .cpu.loops import group_pairs

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from toolbox.compiled.threads import run
+from toolbox.compiled.run import run
 from toolbox.sparse.cpu.loops import group_pairs, outer_products, products
 from toolbox.sparse.cpu.tiles import AVX2, AVX512, NEON, Tile
 

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from toolbox.compiled.threads import run
+from toolbox.compiled.run import run
 from toolbox.sparse.cpu.loops import outer_products, products
 from toolbox.sparse.cpu.tiles import Tile
 from toolbox.sparse.kernel_map import KernelMap, Pairs

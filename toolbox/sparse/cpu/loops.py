@@ -50,7 +50,8 @@ def products(tile: Tile) -> Callable:
 
     ``weights`` are panels (volume * panels, channels, tile.columns): those of a weight follow one another.
     """
-    multiply, rows, columns = multiply_rows(tile), tile.rows, tile.columns
+    # Numba takes numbers as constants, of which it knows again what it has compiled.
+    (bits, lanes, rows, vectors), columns = tile, tile.columns
 
     def function(feats, weights, sources, targets, starts, out, volume):
         panels = len(weights) // volume
@@ -58,9 +59,12 @@ def products(tile: Tile) -> Callable:
             for weight in range(volume):
                 first, last = starts[block * volume + weight], starts[block * volume + weight + 1]
                 for panel in range(panels):
+                    number, column = weight * panels + panel, panel * columns
                     for pair in range(first, last, rows):
-                        number = weight * panels + panel
-                        multiply(feats, sources, weights, number, out, targets, panel * columns, pair, last)
+                        multiply_rows(
+                            bits, lanes, rows, vectors,
+                            feats, sources, weights, number, out, targets, column, pair, last,
+                        )  # fmt: skip
 
     return function
 
@@ -72,7 +76,7 @@ def outer_products(tile: Tile) -> Callable:
     ``out`` is (volume, channels, columns), multiples of a tile's. Threads share the weights and, where these are few,
     groups of so many ``channels`` (a multiple of ``tile.rows``), for so many ``blocks`` after one another.
     """
-    multiply, rows, columns = multiply_columns(tile), tile.rows, tile.columns
+    (bits, lanes, rows, vectors), columns = tile, tile.columns
 
     def function(feats, sources, grad, targets, starts, out, blocks, channels):
         volume, before, after = out.shape
@@ -85,6 +89,9 @@ def outer_products(tile: Tile) -> Callable:
                     if first < last:
                         for column in range(0, after, columns):
                             for channel in range(begin, min(begin + channels, before), rows):
-                                multiply(feats, sources, channel, grad, targets, column, out, weight, first, last)
+                                multiply_columns(
+                                    bits, lanes, rows, vectors,
+                                    feats, sources, channel, grad, targets, column, out, weight, first, last,
+                                )  # fmt: skip
 
     return function

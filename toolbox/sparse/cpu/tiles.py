@@ -54,81 +54,89 @@ class Tile(NamedTuple):
         return cls(bits, lanes, available.rows, next(vectors for vectors in (3, 2, 1) if count % vectors == 0))
 
 
-@functools.cache
-def multiply_rows(tile: Tile) -> Callable:
-    """A function for Numba: rows of ``feats``, times a matrix, are added to rows of ``out``.
+@intrinsic(prefer_literal=True)
+def multiply_rows(
+    typing, bits, lanes, tile_rows, vectors, feats, sources, weights, panel, out, targets, column, first, last
+):
+    """For Numba: rows of ``feats``, times a matrix, are added to rows of ``out``.
 
-    ``f(feats, sources, weights, panel, out, targets, column, first, last)`` adds
-    ``feats[sources[p]] @ weights[panel]`` to ``out[targets[p], column:]`` for up to ``tile.rows`` pairs p, from
-    ``first`` on and before ``last``. A panel is (channels, tile.columns); all arrays are contiguous.
+    ``feats[sources[p]] @ weights[panel]`` is added to ``out[targets[p], column:]`` for up to ``tile_rows`` pairs p,
+    from ``first`` on and before ``last``. The tile is given by constants; a panel is (channels, columns of the tile);
+    all arrays are contiguous.
     """
+    numbers = bits, lanes, tile_rows, vectors
+    arguments = feats, sources, weights, panel, out, targets, column, first, last
+    tile = _tile(numbers)
+    if tile is None:
+        return None
 
-    @intrinsic
-    def function(typing, feats, sources, weights, panel, out, targets, column, first, last):
-        signature = types.void(feats, sources, weights, panel, out, targets, column, first, last)
+    def generate(context, builder, signature, arguments):
+        feats, sources, weights, panel, out, targets, column, first, last = opened(
+            context, builder, signature, arguments, len(numbers)
+        )
+        pairs = [builder.add(first, INDEX(row)) for row in range(tile.rows)]
+        there = [builder.icmp_signed("<", pair, last) for pair in pairs]
+        # The last pair stands for those that are not there.
+        known = [
+            builder.select(is_there, pair, builder.sub(last, INDEX(1)))
+            for is_there, pair in zip(there, pairs, strict=True)
+        ]
+        rows, matrix = [feats.place(sources.index(pair)) for pair in known], weights.place(panel)
 
-        def generate(context, builder, signature, arguments):
-            feats, sources, weights, panel, out, targets, column, first, last = opened(
-                context, builder, signature, arguments
-            )
-            pairs = [builder.add(first, INDEX(row)) for row in range(tile.rows)]
-            there = [builder.icmp_signed("<", pair, last) for pair in pairs]
-            # The last pair stands for those that are not there.
-            known = [
-                builder.select(is_there, pair, builder.sub(last, INDEX(1)))
-                for is_there, pair in zip(there, pairs, strict=True)
-            ]
-            rows, matrix = [feats.place(sources.index(pair)) for pair in known], weights.place(panel)
+        def step(channel: ir.Value) -> tuple[list[ir.Value], ir.Value]:
+            start = builder.gep(matrix, [builder.mul(channel, INDEX(tile.columns))])
+            return [builder.load(builder.gep(row, [channel])) for row in rows], start
 
-            def step(channel: ir.Value) -> tuple[list[ir.Value], ir.Value]:
-                vectors = builder.gep(matrix, [builder.mul(channel, INDEX(tile.columns))])
-                return [builder.load(builder.gep(row, [channel])) for row in rows], vectors
+        sums = _sum_products(builder, tile, feats.shape[1], step)
+        for pair, is_there, total in zip(pairs, there, sums, strict=True):
+            with builder.if_then(is_there):
+                _add(builder, tile, total, builder.gep(out.place(targets.index(pair)), [column]))
+        return context.get_dummy_value()
 
-            sums = _sum_products(builder, tile, feats.shape[1], step)
-            for pair, is_there, total in zip(pairs, there, sums, strict=True):
-                with builder.if_then(is_there):
-                    _add(builder, tile, total, builder.gep(out.place(targets.index(pair)), [column]))
-            return context.get_dummy_value()
-
-        return signature, generate
-
-    return function
+    return types.void(*numbers, *arguments), generate
 
 
-@functools.cache
-def multiply_columns(tile: Tile) -> Callable:
-    """A function for Numba: products of columns of ``feats`` and of ``grad``, summed over pairs of rows.
+@intrinsic(prefer_literal=True)
+def multiply_columns(
+    typing, bits, lanes, tile_rows, vectors, feats, sources, channel, grad, targets, column, out, number, first, last
+):
+    """For Numba: products of columns of ``feats`` and of ``grad``, summed over pairs of rows.
 
-    ``f(feats, sources, channel, grad, targets, column, out, number, first, last)`` adds
-    ``feats[sources[p], c] * grad[targets[p], column:]`` to ``out[number, c, column:]``, for pairs p from ``first`` to
-    before ``last`` (at least one) and ``tile.rows`` channels c from ``channel`` on. All arrays are contiguous.
+    ``feats[sources[p], c] * grad[targets[p], column:]`` is added to ``out[number, c, column:]``, for pairs p from
+    ``first`` to before ``last`` (at least one) and ``tile_rows`` channels c from ``channel`` on. The tile is given by
+    constants; all arrays are contiguous.
     """
+    numbers = bits, lanes, tile_rows, vectors
+    arguments = feats, sources, channel, grad, targets, column, out, number, first, last
+    tile = _tile(numbers)
+    if tile is None:
+        return None
 
-    @intrinsic
-    def function(typing, feats, sources, channel, grad, targets, column, out, number, first, last):
-        signature = types.void(feats, sources, channel, grad, targets, column, out, number, first, last)
+    def generate(context, builder, signature, arguments):
+        feats, sources, channel, grad, targets, column, out, number, first, last = opened(
+            context, builder, signature, arguments, len(numbers)
+        )
 
-        def generate(context, builder, signature, arguments):
-            feats, sources, channel, grad, targets, column, out, number, first, last = opened(
-                context, builder, signature, arguments
-            )
+        def step(index: ir.Value) -> tuple[list[ir.Value], ir.Value]:
+            pair = builder.add(first, index)
+            row = builder.gep(feats.place(sources.index(pair)), [channel])
+            start = builder.gep(grad.place(targets.index(pair)), [column])
+            return [builder.load(builder.gep(row, [INDEX(i)])) for i in range(tile.rows)], start
 
-            def step(index: ir.Value) -> tuple[list[ir.Value], ir.Value]:
-                pair = builder.add(first, index)
-                row = builder.gep(feats.place(sources.index(pair)), [channel])
-                vectors = builder.gep(grad.place(targets.index(pair)), [column])
-                return [builder.load(builder.gep(row, [INDEX(i)])) for i in range(tile.rows)], vectors
+        sums = _sum_products(builder, tile, builder.sub(last, first), step)
+        matrix = out.place(number)
+        for row, total in enumerate(sums):
+            place = builder.mul(builder.add(channel, INDEX(row)), out.shape[2])
+            _add(builder, tile, total, builder.gep(matrix, [builder.add(place, column)]))
+        return context.get_dummy_value()
 
-            sums = _sum_products(builder, tile, builder.sub(last, first), step)
-            matrix = out.place(number)
-            for row, total in enumerate(sums):
-                place = builder.mul(builder.add(channel, INDEX(row)), out.shape[2])
-                _add(builder, tile, total, builder.gep(matrix, [builder.add(place, column)]))
-            return context.get_dummy_value()
+    return types.void(*numbers, *arguments), generate
 
-        return signature, generate
 
-    return function
+def _tile(numbers: tuple[types.Type, ...]) -> Tile | None:
+    """From types of constants; None where Numba asks for other types first."""
+    literal = all(isinstance(number, types.IntegerLiteral) for number in numbers)
+    return Tile(*(number.literal_value for number in numbers)) if literal else None
 
 
 def _sum_products(
