@@ -1,5 +1,6 @@
 """A source's features at depth hypotheses of the reference, a rectangle of pixels at a time."""
 
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -74,6 +75,22 @@ class PlaneSweep:
             self.table, self.source = _table(self.source), None
         sample = self._gathered if self.gathers else self._interpolated
         return sample(positions), valid
+
+    @cached_property
+    def camera(self) -> Float[Tensor, "b 16"]:
+        """Where the source shows the reference's pixels, in sixteen numbers.
+
+        Nine of the matrix, row by row, and three of the offset: a depth d of the pixel (u, v) is at column x / z and
+        row y / z, counted from the middle ones, with (x, y, z) = matrix @ (u, v, 1) * d + offset. Then the lowest and
+        the highest column, and row, that lie inside.
+        """
+        ranges = self.offset.new_tensor([end for ends in self.valid_ranges() for end in ends])
+        return torch.cat((self.matrix.flatten(1), self.offset, ranges.expand(len(self.offset), -1)), dim=1)
+
+    @cached_property
+    def pixels(self) -> Float[Tensor, "b hs ws c"]:
+        """The source's features, contiguous: those of a pixel stay together."""
+        return self.source.permute(0, 2, 3, 1).contiguous()
 
     def valid_ranges(self) -> list[tuple[float, float]]:
         """The columns and the rows, lowest and highest, counted from the middle one, that lie inside the source."""

@@ -50,8 +50,8 @@ def sweeps(sources: list[torch.Tensor], **sampling: bool) -> list[PlaneSweep]:
     return found
 
 
-def results(kernel: str, device: str, case: dict) -> dict[str, torch.Tensor]:
-    """The volume and the gradients."""
+def inputs(device: str, case: dict) -> tuple[torch.Tensor, list[torch.Tensor], torch.Tensor, SweptSources]:
+    """Features of the reference and of the sources; those of a part of the reference, and sources swept there."""
     generator = torch.Generator().manual_seed(0)
     channels, planes = case.get("channels", 5), case.get("planes", 3)
     size, count = case.get("source_size", SIZE), case.get("sources", 3)
@@ -64,13 +64,19 @@ def results(kernel: str, device: str, case: dict) -> dict[str, torch.Tensor]:
     area = (..., slice(CORNER[0], None), slice(CORNER[1], -1))
     depth = (torch.rand((2, planes, *SIZE), generator=generator) * 2.5 + 0.2).to(device)[area]
     swept = SweptSources(sweeps(sources, **case.get("sampling", {})), depth, CORNER, torch.float32)
-    reference = whole[area]
+    return whole, sources, whole[area], swept
+
+
+def results(kernel: str, device: str, case: dict) -> dict[str, torch.Tensor]:
+    """The volume and the gradients."""
+    whole, sources, reference, swept = inputs(device, case)
     if kernel == "torch":
         reference = reference.float()
     volume = Variance(**case.get("aggregator", {}), kernel=kernel)(reference, swept)
-    volume.backward(torch.randn(volume.shape, generator=generator).to(device, volume.dtype))
+    factors = torch.randn(volume.shape, generator=torch.Generator().manual_seed(1))
+    volume.backward(factors.to(device, volume.dtype))
     gradients = {f"source {view}": source.grad for view, source in enumerate(sources)}
-    return {"volume": volume.detach().to(dtype), "reference": whole.grad, **gradients}
+    return {"volume": volume.detach().to(whole.dtype), "reference": whole.grad, **gradients}
 
 
 def head_results(kernel: str, device: str) -> dict[str, torch.Tensor]:

@@ -16,6 +16,7 @@ from toolbox.errors import UserError
 from toolbox.registry import COST_VOLUMES
 
 from .fused_variance import fused_variance
+from .looped_variance import looped_variance, suits_loops
 from .warper import WarpedView
 
 
@@ -30,6 +31,7 @@ class Variance(nn.Module):
             which so starts from the squared reference. Its published weights need it; it can be negative.
         kernel: 'torch', or 'triton': sampling and summing in one kernel, forwards and backwards, on a GPU. Triton's are
             verified in its interpreter against the torch path; they have not run on a GPU, their speed is not measured.
+            On a CPU, where no gradient is wanted, 'torch' samples and sums in one go, too.
     """
 
     def __init__(self, valid_only: bool = False, published_aliasing: bool = False, kernel: str = "torch"):
@@ -48,6 +50,8 @@ class Variance(nn.Module):
         """One pass over the sources, for 'triton' ``SweptSources``; raises ValueError if there is none."""
         if self.kernel == "triton":
             return fused_variance(reference, warped, self.valid_only, self.published_aliasing)
+        if suits_loops(reference, warped):
+            return looped_variance(reference, warped, self.valid_only, self.published_aliasing)
         count = 1
 
         def samples() -> Iterator[Float[Tensor, "b c d h w"]]:

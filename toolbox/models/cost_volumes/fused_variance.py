@@ -36,7 +36,7 @@ def fused_variance(
     sweeps = swept.sweeps
     if not sweeps:
         raise ValueError("a cost volume needs at least one source view")
-    if len({(*sweep.source.shape, sweep.keep_behind, sweep.align_corners) for sweep in sweeps}) > 1:
+    if not swept.alike:
         raise ValueError("sources of a fused cost volume need to be sampled alike and be of one size")
     if torch.float64 in (reference.dtype, swept.depth.dtype):
         raise ValueError("the fused cost volume is computed in float32; use kernel='torch' in float64")
@@ -48,20 +48,11 @@ def fused_variance(
         "ALIASING": aliasing,
     }
     sources = (_aligned(sweep.source.float().contiguous(memory_format=torch.channels_last)) for sweep in sweeps)
-    return _FusedVariance.apply(settings, swept.depth.detach(), _cameras(swept), reference, *sources)
+    return _FusedVariance.apply(settings, swept.depth.detach(), swept.cameras(), reference, *sources)
 
 
 def _aligned(source: Tensor) -> Tensor:
     return source if source.data_ptr() % 16 == 0 else source.clone()
-
-
-def _cameras(swept: SweptSources) -> Float[Tensor, "v b 16"]:
-    """What the kernels need to know of each view; see there."""
-    rows = []
-    for sweep in swept.sweeps:
-        ranges = sweep.offset.new_tensor([end for ends in sweep.valid_ranges() for end in ends])
-        rows.append(torch.cat((sweep.matrix.flatten(1), sweep.offset, ranges.expand(len(sweep.offset), -1)), dim=1))
-    return torch.stack(rows).float()
 
 
 class _FusedVariance(torch.autograd.Function):

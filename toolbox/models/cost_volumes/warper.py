@@ -33,6 +33,17 @@ class SweptSources:
     dtype: torch.dtype
     with_valid: bool = True
 
+    @property
+    def alike(self) -> bool:
+        """Whether all sources are there, of one size, and sampled in one way."""
+        if any(sweep.source is None for sweep in self.sweeps):
+            return False
+        return len({(*sweep.source.shape, sweep.keep_behind, sweep.align_corners) for sweep in self.sweeps}) == 1
+
+    def cameras(self) -> Float[Tensor, "v b 16"]:
+        """The cameras of all sources; see ``PlaneSweep``."""
+        return torch.stack([sweep.camera for sweep in self.sweeps]).float()
+
     def __iter__(self) -> Iterator[WarpedView]:
         """Warped features of each source, and where they are valid (None unless asked for)."""
         for sweep in self.sweeps:
