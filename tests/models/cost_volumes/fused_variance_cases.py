@@ -113,7 +113,7 @@ def shares(device: str) -> dict[str, float]:
     """How many samples of the first case lie behind a camera, outside of a source, and inside."""
     depth = (torch.rand((2, 3, *SIZE), generator=torch.Generator().manual_seed(0)) * 2.5 + 0.2).to(device)
     made = sweeps([torch.zeros(2, 1, *SIZE, device=device)] * 3)
-    behind = torch.stack([~sweep._positions(depth, (0, 0)).in_front for sweep in made])
+    behind = torch.stack([~sweep._positions(depth, (0, 0), True).in_front for sweep in made])
     inside = torch.stack([sweep(depth)[1] for sweep in made])
     parts = {"behind": behind, "outside": ~inside & ~behind, "inside": inside}
     return {name: part.float().mean().item() for name, part in parts.items()}
