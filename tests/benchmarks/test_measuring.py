@@ -68,7 +68,8 @@ def test_records_are_kept_and_compared(record, tmp_path):
 
 
 def test_another_version_is_measured_with_its_own_code(tmp_path):
-    shutil.copytree(ROOT / "toolbox" / "sparse", tmp_path / "toolbox" / "sparse")
+    for name in ("sparse", "compiled"):
+        shutil.copytree(ROOT / "toolbox" / name, tmp_path / "toolbox" / name)
     for name in ("__init__.py", "errors.py", "registry.py"):
         shutil.copy(ROOT / "toolbox" / name, tmp_path / "toolbox" / name)
     other = tmp_path / "toolbox" / "sparse" / "convolution.py"
