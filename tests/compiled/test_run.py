@@ -103,3 +103,12 @@ def test_files_that_change_are_noticed(tmp_path):
     (tmp_path / "a.py").write_text("2")
     run_module._sources.cache_clear()
     assert run_module._sources(tmp_path) != before
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_pytorchs_compiler_leaves_it_alone():
+    def double(x):
+        return 2 * torch.from_numpy(run(fill, len(x))) + x
+
+    compiled = torch.compile(double, backend="eager")
+    assert compiled(torch.ones(5, dtype=torch.float64)).tolist() == [1, 3, 5, 7, 9]

@@ -29,6 +29,12 @@ def run(function: Callable, *arguments: Any) -> Any:
     Args:
         function: what it takes from outside are modules, functions and numbers.
     """
+    if torch.compiler.is_compiling():  # PyTorch's compiler is not to look into Numba's
+        return torch.compiler.disable(_run)(function, *arguments)
+    return _run(function, *arguments)
+
+
+def _run(function: Callable, *arguments: Any) -> Any:
     threads = min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)
     if threads == 1:
         return _call(function, False, arguments)

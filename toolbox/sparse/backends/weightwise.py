@@ -38,9 +38,10 @@ def gradients(
     for k, sources, targets in pairs.parts():
         itself = k == pairs.identity
         part = grad if itself else grad.index_select(0, targets)
-        if needed[0]:
-            product = (part @ weight[k].T).to(precision)
-            in_feats = in_feats.add_(product) if itself else in_feats.index_add_(0, sources, product)
+        if needed[0] and itself:
+            in_feats += part @ weight[k].T
+        elif needed[0]:
+            in_feats.index_add_(0, sources, (part @ weight[k].T).to(precision))
         if needed[1]:
             in_weight[k] += (feats if itself else feats.index_select(0, sources)).T @ part
     return in_feats.to(feats.dtype) if needed[0] else None, in_weight.to(weight.dtype) if needed[1] else None
