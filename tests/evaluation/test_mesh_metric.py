@@ -48,6 +48,7 @@ def measure(metric: MeshMetric, samples: list[dict]) -> dict[str, float]:
     return metric.evaluate(len(samples))
 
 
+@pytest.mark.usefixtures("depth_fusion")
 def test_meshes_and_numbers_of_every_protocol(samples, tmp_path):
     protocols = ("neuralrecon", "transformerfusion", "direct")
     metric = METRICS.build(
@@ -91,6 +92,7 @@ def test_the_truth_is_the_scenes_mesh_where_there_is_one(samples, room, room_fol
     assert metric.out_dir is None and "mesh" not in metric.report["scenes"][0]
 
 
+@pytest.mark.usefixtures("depth_fusion")
 def test_rows_may_be_computed_elsewhere_and_ranks_may_have_no_scene(samples):
     metric = MeshMetric(protocols="direct", depth=False, every=5)
     seen = []
@@ -110,6 +112,7 @@ def test_rows_may_be_computed_elsewhere_and_ranks_may_have_no_scene(samples):
         metric.evaluate(0)
 
 
+@pytest.mark.usefixtures("depth_fusion")
 def test_nothing_predicted_scores_nothing(samples, tmp_path):
     nothing = [sample | {"coords": sample["coords"][:0], "tsdf": sample["tsdf"][:0]} for sample in samples]
     found = measure(MeshMetric(protocols=("neuralrecon", "direct"), every=10, out_dir=tmp_path), nothing)

@@ -54,6 +54,7 @@ def test_published_depth_metrics(shared):
     assert complete == pytest.approx(theirs["complete"])
 
 
+@pytest.mark.usefixtures("depth_fusion")
 def test_refused_mesh_lies_on_the_surface_and_only_where_it_is_seen(views):
     vertices, triangles = refuse_mesh(wall(1.5, half=10.0), views, RaycastRenderer())
     assert len(triangles) > 500
@@ -65,6 +66,7 @@ def test_refused_mesh_lies_on_the_surface_and_only_where_it_is_seen(views):
     assert len(refuse_mesh(NOTHING, views, RaycastRenderer())[0]) == 0
 
 
+@pytest.mark.usefixtures("depth_fusion")
 def test_neural_recon_protocol_counts_what_frames_see(views):
     """A second wall behind the first is in no frame; a plain comparison of points would count it."""
     front, behind = wall(1.5), wall(2.5)

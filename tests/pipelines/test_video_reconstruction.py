@@ -68,6 +68,7 @@ def moved(scene: Scene, turn: np.ndarray, scale: float) -> Scene:
     return replace(scene, views=views, mesh_path=None)
 
 
+@pytest.mark.usefixtures("depth_fusion")
 def test_mesh_in_the_world_and_unit_of_the_scene(oracle, room, tmp_path):
     turn = np.eye(4)
     turn[:3, :3], turn[:3, 3] = Rotation.from_euler("xyz", [80, 20, 50], degrees=True).as_matrix(), (5, -6, 7)

@@ -24,6 +24,7 @@ def demo(monkeypatch) -> ModuleType:
     return importlib.import_module("demo_indoor")
 
 
+@pytest.mark.usefixtures("depth_fusion")
 def test_flat_planes_are_as_wrong_as_the_median(demo, room_folder):
     scene = open_scene(room_folder)
     scene = replace(scene, views=scene.views[:1])  # one plane, which no other view contradicts

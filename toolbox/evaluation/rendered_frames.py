@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from types import ModuleType
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, Num
 
+from toolbox.errors import UserError
 from toolbox.rendering import DepthRenderer
 from toolbox.structures import View
 
@@ -54,11 +56,15 @@ class DepthFusion:
 
     Args:
         voxel_size, truncation, max_depth: in metres.
+
+    Raises:
+        UserError: the installed Open3D does not find surfaces.
     """
 
     def __init__(self, voxel_size: float, truncation: float, max_depth: float):
         import open3d as o3d
 
+        _check_open3d(o3d)
         self._o3d, self._max_depth = o3d, max_depth
         integration = o3d.pipelines.integration
         self._volume = integration.ScalableTSDFVolume(voxel_size, truncation, integration.TSDFVolumeColorType.NoColor)
@@ -86,6 +92,19 @@ class DepthFusion:
         """Vertices and triangles of the surface so far; there may be none."""
         mesh = self._volume.extract_triangle_mesh()
         return np.asarray(mesh.vertices), np.asarray(mesh.triangles)
+
+
+def _check_open3d(o3d: ModuleType) -> None:
+    """Its volume makes room where a depth map's points lie, with a scale of 1000; version 0.20 divides metres by it."""
+    depth = o3d.geometry.Image(np.ones((2, 2), np.float32))
+    camera = o3d.camera.PinholeCameraIntrinsic(2, 2, 1, 1, 0, 0)
+    cloud = o3d.geometry.PointCloud.create_from_depth_image(depth, camera, np.eye(4), 1000.0, 1000.0, 1)
+    if not np.allclose(np.asarray(cloud.points)[:, 2], 1):
+        raise UserError(
+            f"Open3D {o3d.__version__}",
+            "its ScalableTSDFVolume takes the metres of depth maps for millimetres, and finds no surface",
+            "Use Open3D 0.19, which needs Python 3.12 or older",
+        )
 
 
 class DepthComparison:
