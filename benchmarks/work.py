@@ -76,7 +76,7 @@ def find_work(name: str) -> type[Work]:
     found = [
         value
         for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, Work) and value.__module__ == module.__name__
+        if Work in getattr(value, "__mro__", ()) and value.__module__ == module.__name__
     ]
     if len(found) != 1:
         raise UserError(module.__file__, f"defines {len(found)} works", "Define exactly one subclass of Work")

@@ -96,7 +96,7 @@ def unformatted_configs(monkeypatch) -> None:
 
 # Runs the loop in a process that is killed after so many files were put in place.
 KILLED = """
-import os, signal, sys
+import os, pathlib, signal, sys
 from mmengine.config import Config
 from toolbox.pipelines import self_train
 
@@ -110,6 +110,8 @@ def counted(*args, **kwargs):
     return replace(*args, **kwargs)
 
 os.replace = counted
+if hasattr(pathlib, "_NormalAccessor"):  # Python 3.10 looks it up only once
+    pathlib._NormalAccessor.replace = staticmethod(counted)
 self_train(Config.fromfile(sys.argv[1]), sys.argv[2])
 """
 
