@@ -18,10 +18,17 @@ def threads():
 
 
 def used(count):
-    """Which threads had a part in a loop."""
+    """Which threads had a part in a loop; Numba can tell once it has started threads."""
     numbers = np.zeros(count, np.int64)
     for i in numba.prange(count):
         numbers[i] = numba.get_thread_id()
+    return numbers
+
+
+def fill(count):
+    numbers = np.zeros(count)
+    for i in numba.prange(count):
+        numbers[i] = i
     return numbers
 
 
@@ -37,14 +44,7 @@ def test_as_many_threads_as_pytorch_may_use(threads):
 
 def test_never_more_threads_than_numba_has(threads):
     threads(numba.config.NUMBA_NUM_THREADS + 3)
-    assert len(run(used, 100)) == 100
-
-
-def fill(count):
-    numbers = np.zeros(count)
-    for i in numba.prange(count):
-        numbers[i] = i
-    return numbers
+    assert len(run(fill, 100)) == 100
 
 
 def test_several_callers_at_once(threads):
@@ -80,16 +80,13 @@ def test_works_where_nothing_can_be_kept(monkeypatch):
     assert run(lambda: 4) == 4
 
 
-def test_what_is_kept_is_told_apart_by_files_and_by_threads(monkeypatch, threads):
+def test_what_is_kept_is_told_apart_by_files_and_by_threads(monkeypatch):
+    monkeypatch.setattr(numba, "njit", lambda **options: lambda function: function)
     names = []
-    monkeypatch.setattr(
-        numba, "njit", lambda **options: lambda function: names.append(function.__qualname__) or function
-    )
     for sources in ("a", "b"):
         monkeypatch.setattr(run_module, "_sources", lambda folder, sources=sources: sources)
-        for number in (1, 2):
-            threads(number)
-            run(lambda: 5)
+        for parallel in (False, True):
+            names.append(run_module._compiled(lambda: 5, parallel, True).__qualname__)
     assert [name.rsplit("-", 2)[1:] for name in names] == [
         [kind, sources] for sources in "ab" for kind in ("serial", "parallel")
     ]
